@@ -1,0 +1,51 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch goes in first and alone: with it there, nothing else brings in another build of it.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints.txt
+
+.PHONY: quickstart test test-lowest lint docs bench dist clean
+
+quickstart: $(VENV)/ready
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/ready lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m numpydoc.hooks.validate_docstrings sklearn_static/*.py
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip
+	$(PIP) torch
+	$(PIP) -e ".[distill,fast,demo]" --group dev
+	touch $@
+
+# The oldest versions that pyproject.toml admits (torch excepted: constraints-lowest.txt says why).
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -m "not peers"
+
+.venv-lowest/ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -c constraints.txt pip
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test
+	touch $@
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/quality.py
+
+docs: $(VENV)/ready
+	$(PIP) --group docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+dist: $(VENV)/ready
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples docs/generated

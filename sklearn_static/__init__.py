@@ -1,0 +1,7 @@
+"""Static embeddings as a scikit-learn text vectorizer."""
+
+from sklearn_static._vectorizer import StaticEmbeddingVectorizer
+
+__version__ = "0.1.0"
+
+__all__ = ["StaticEmbeddingVectorizer", "__version__"]

@@ -1,0 +1,154 @@
+"""Which tokens get a row, and from texts to the rows of their tokens."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+# Slots that a tokenizer's authors left free; the teacher never saw them.
+_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
+
+
+class Vocabulary:
+    """The tokens of a tokenizer that have a row in the table.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        Neither truncating nor padding. It is never changed, so threads may share it.
+    token_ids : ndarray of int32, shape (n_tokens,)
+        The tokenizer's id of the token in each row.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, token_ids: NDArray[np.int32]) -> None:
+        self.tokenizer = tokenizer
+        self.token_ids = token_ids
+        n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        # -1: the token has no row.
+        self._row_of_id = np.full(n_ids, -1, dtype=np.int32)
+        self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> "Vocabulary":
+        """Keep every token that can occur in a text, in the tokenizer's order.
+
+        Special tokens, the unknown token and unused slots are left out.
+
+        Parameters
+        ----------
+        tokenizer : tokenizers.Tokenizer
+            Copied, so that truncation and padding can be switched off.
+
+        Returns
+        -------
+        vocabulary : Vocabulary
+            The kept tokens, by ascending id.
+
+        Raises
+        ------
+        ValueError
+            If no token is left.
+        """
+        serialized = tokenizer.to_str()
+        specials = _special_ids(serialized, tokenizer)
+        kept = sorted(
+            token_id
+            for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
+            if token_id not in specials and not _UNUSED.fullmatch(token)
+        )
+        if not kept:
+            raise ValueError("The teacher's tokenizer has no token that can occur in a text.")
+        plain = Tokenizer.from_str(serialized)
+        plain.no_truncation()
+        plain.no_padding()
+        return cls(plain, np.array(kept, dtype=np.int32))
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.token_ids)
+
+    @cached_property
+    def row_of_token(self) -> dict[str, int]:
+        """Row of each token's string, in the order of the rows."""
+        token_of_id = self.tokenizer.id_to_token
+        return {token_of_id(int(i)): row for row, i in enumerate(self.token_ids)}
+
+    def teacher_inputs(self) -> NDArray[np.int64]:
+        """Put each token into the tokenizer's template for one text.
+
+        Returns
+        -------
+        input_ids : ndarray of int64, shape (n_tokens, length)
+            For BERT ``[CLS] token [SEP]``, by their ids.
+
+        Raises
+        ------
+        ValueError
+            If the template cannot be told.
+        """
+        prefix, suffix = self._template()
+        input_ids = np.empty((len(self), len(prefix) + 1 + len(suffix)), dtype=np.int64)
+        input_ids[:, : len(prefix)] = prefix
+        input_ids[:, len(prefix)] = self.token_ids
+        input_ids[:, len(prefix) + 1 :] = suffix
+        return input_ids
+
+    def _template(self) -> tuple[list[int], list[int]]:
+        """Find the special ids that the tokenizer puts before and after a text."""
+        for probe in ("a", *self.row_of_token):
+            bare = self.tokenizer.encode(probe, add_special_tokens=False).ids
+            if bare:
+                break
+        full = self.tokenizer.encode(probe).ids
+        for start in range(len(full) - len(bare) + 1):
+            stop = start + len(bare)
+            if bare and full[start:stop] == bare:
+                return full[:start], full[stop:]
+        raise ValueError(f"The teacher's tokenizer turns {probe!r} into {bare}, yet into {full}.")
+
+    def row_ids(
+        self, documents: Sequence[str], max_length: int | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Tokenize and look up the rows.
+
+        Parameters
+        ----------
+        documents : sequence of str of length n_documents
+            The texts.
+        max_length : int or None, default=None
+            How many tokens of a text to read, those without a row included; None reads all.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (n_rows,)
+            The rows of all documents' tokens, one document after the other. Tokens without a
+            row (special and unknown ones) are left out.
+        offsets : ndarray of int64, shape (n_documents + 1,)
+            Document i has ``rows[offsets[i]:offsets[i + 1]]``.
+        """
+        encodings = self.tokenizer.encode_batch_fast(documents, add_special_tokens=False)
+        ids_of_documents = [encoding.ids[:max_length] for encoding in encodings]
+        lengths = np.fromiter(map(len, ids_of_documents), np.int64, len(documents))
+        ids = np.fromiter(chain.from_iterable(ids_of_documents), np.int32, lengths.sum())
+        rows = self._row_of_id[ids]
+        known = rows >= 0
+        # known_before[t]: how many of the first t tokens have a row.
+        known_before = np.concatenate([[0], np.cumsum(known)])
+        token_offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return rows[known], known_before[token_offsets]
+
+
+def _special_ids(serialized: str, tokenizer: Tokenizer) -> set[int | None]:
+    state = json.loads(serialized)
+    specials: set[int | None] = {t["id"] for t in state["added_tokens"] if t["special"]}
+    # Models name their unknown token by its string, Unigram by its id.
+    unknown = state["model"].get("unk_token")
+    if unknown is not None:
+        specials.add(tokenizer.token_to_id(unknown))
+    specials.add(state["model"].get("unk_id"))
+    return specials

