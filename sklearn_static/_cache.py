@@ -1,5 +1,6 @@
 """Teacher outputs on disk, so that the next fit need not run the teacher again."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def cached_outputs(
     """
     if memory is None or memory == "auto":
         return teacher.outputs(input_ids, batch_size=batch_size, progress=progress)
+    if isinstance(memory, os.PathLike):
+        memory = os.fspath(memory)
     run = check_memory(memory).cache(_run, ignore=["teacher", "batch_size", "progress"])
     outputs: NDArray[np.float32] = run(
         teacher.fingerprint(), input_ids, teacher, batch_size, progress

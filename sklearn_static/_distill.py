@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 # Weight of the Zipf prior against counted tokens, in tokens.
-_PRIOR_TOKENS = 10_000
+_PRIOR_TOKENS = 100_000
 
 
 def check_n_components(n_components: float | None, dimension: int, n_tokens: int) -> None:
@@ -88,7 +88,7 @@ def corpus_probabilities(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Estimate each token's probability from its count, smoothed with the Zipf prior.
 
     This is Dirichlet smoothing [1]_: ``p = (count + m * zipf) / (sum(counts) + m)`` with
-    m = 10,000 tokens, so that a token that was never seen keeps a small probability.
+    m = 100,000 tokens, so that a token that was never seen keeps a small probability.
 
     Parameters
     ----------

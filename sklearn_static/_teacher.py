@@ -5,6 +5,7 @@ The only module that needs torch and transformers.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -26,7 +34,6 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
 )
-from transformers.utils.hub import cached_file
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -199,7 +206,14 @@ def load_teacher(
         If the folder has a module, an activation or a setting that is not known, or lacks weights.
     """
     source = _Source(model, revision, local_files_only)
-    plan = _read_modules(source)
+    try:
+        plan = _read_modules(source)
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        where = "the local cache (local_files_only=True)" if local_files_only else "the hub"
+        raise OSError(
+            f"model={model!r} is not a local folder, and it could not be loaded from {where}: "
+            f"{error}"
+        ) from error
     loading = {
         "subfolder": plan.transformer_path,
         "revision": revision,
@@ -238,14 +252,24 @@ class _Source:
 
     def path(self, filename: str) -> str | None:
         """Give the local path of a file, fetched if need be; None where there is no such file."""
-        path: str | None = cached_file(
-            self.model,
-            filename,
-            revision=self.revision,
-            local_files_only=self.local_files_only,
-            _raise_exceptions_for_missing_entries=False,
-        )
-        return path
+        if os.path.isdir(self.model):
+            path = os.path.join(self.model, filename)
+            return path if os.path.exists(path) else None
+        try:
+            return hf_hub_download(
+                self.model,
+                filename,
+                revision=self.revision,
+                local_files_only=self.local_files_only,
+            )
+        except LocalEntryNotFoundError:
+            # The hub is out of reach. Was it once asked for this file, and had none?
+            known = try_to_load_from_cache(self.model, filename, revision=self.revision)
+            if known is _CACHED_NO_EXIST:
+                return None
+            raise
+        except EntryNotFoundError:
+            return None
 
     def json(self, filename: str) -> Any:
         """Parse a JSON file; None where there is no such file."""

@@ -14,7 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
@@ -62,7 +62,9 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     frequencies : {"zipf", "corpus"}, default="zipf"
         Where p comes from: the rank in the model's vocabulary by Zipf's law, or the counts in
-        the texts given to `fit`, smoothed with the former.
+        the texts given to `fit`, smoothed with the former. Counts of a few thousand texts of
+        one domain are far from those of the language, and weigh the domain's own words down:
+        with "corpus" a `sif_coefficient` of about 1e-2 is a better start.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
@@ -170,7 +172,7 @@ default="auto"
         "model": [str, os.PathLike],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],

@@ -223,7 +223,13 @@ def save_sentence_transformer(
 ) -> Path:
     """Write a sentence-transformers folder around a tiny transformer."""
     save_transformer(family, folder)
-    kinds = ["Transformer", "Pooling", *(["Dense"] if dense else []), *extra_modules, "Normalize"]
+    kinds = [
+        "Transformer",
+        "Pooling",
+        *([] if dense is None else ["Dense"]),
+        *extra_modules,
+        "Normalize",
+    ]
     modules = [
         {
             "idx": i,
@@ -244,7 +250,7 @@ def save_sentence_transformer(
             **(pooling or {"pooling_mode_mean_tokens": True}),
         },
     )
-    if dense:
+    if dense is not None:
         save_dense(folder / "2_Dense", dense)
     return folder
 

@@ -1,0 +1,96 @@
+"""The real all-MiniLM-L6-v2 on real texts."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sklearn_static import StaticEmbeddingVectorizer
+
+pytestmark = pytest.mark.minilm
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """One teacher pass for all tests that look behind it."""
+    return tmp_path_factory.mktemp("memory")
+
+
+def test_table(minilm):
+    assert minilm.vectors_.shape == (29_523, 256)
+    assert list(minilm.vocabulary_)[:3] == ["!", '"', "#"]
+    assert minilm.explained_variance_ratio_.sum() > 0.9
+
+
+def test_meaning(minilm):
+    cat, kitten, invoice = minilm.transform(["a cat", "a small kitten", "an overdue invoice"])
+    assert cat @ kitten > cat @ invoice + 0.2
+
+
+@pytest.mark.peers
+def test_gram_matrix_is_that_of_model2vec(minilm, minilm_path, dataset):
+    distill = pytest.importorskip("model2vec.distill", reason="needs the group `peers`").distill
+    peer = distill(str(minilm_path), pca_dims=256, sif_coefficient=1e-4, quantize_to="float32")
+    texts = dataset("banking77").test_texts[:250] + dataset("ag_news_7600").test_texts[:250]
+    ours = minilm.transform(texts)
+    theirs = peer.encode(texts, max_length=None)
+    difference = np.abs(ours @ ours.T - theirs @ theirs.T)
+    assert difference.max() < 1e-2
+    assert difference.mean() < 1e-3
+
+
+def test_pipeline(minilm_path, memory, dataset):
+    data = dataset("banking77")
+    model = make_pipeline(
+        StaticEmbeddingVectorizer(minilm_path, n_components=256, memory=memory),
+        LogisticRegression(C=10, max_iter=300),
+    )
+    model.fit(data.train_texts, data.train_labels)
+    assert model.score(data.test_texts, data.test_labels) > 0.88
+
+
+def test_grid_search(minilm_path, memory, dataset):
+    data = dataset("banking77")
+    search = GridSearchCV(
+        make_pipeline(StaticEmbeddingVectorizer(minilm_path, memory=memory), LogisticRegression()),
+        {
+            "staticembeddingvectorizer__n_components": [16, 128],
+            "staticembeddingvectorizer__sif_coefficient": [None, 1e-4],
+        },
+        n_jobs=2,
+        cv=2,
+        error_score="raise",
+    ).fit(data.train_texts[::5], data.train_labels[::5])
+    assert search.best_params_["staticembeddingvectorizer__n_components"] == 128
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_column_transformer(frame, minilm_path, memory, dataset):
+    texts = dataset("trec").train_texts[:200]
+    data = frame({"question": texts, "length": [len(t) for t in texts]})
+    vectorizer = StaticEmbeddingVectorizer(minilm_path, n_components=32, memory=memory)
+    transformer = ColumnTransformer(
+        [("text", vectorizer, "question"), ("rest", "passthrough", ["length"])]
+    )
+    features = transformer.fit_transform(data)
+    assert features.shape == (200, 33)
+    assert transformer.get_feature_names_out()[-1] == "rest__length"
+
+
+@pytest.mark.parametrize(("quantize", "closeness"), [("float16", 0.99999), ("int8", 0.9995)])
+def test_quantized(quantize, closeness, minilm, minilm_path, memory, dataset):
+    texts = dataset("ag_news_7600").test_texts[:300]
+    quantized = StaticEmbeddingVectorizer(minilm_path, quantize=quantize, memory=memory).fit(texts)
+    cosines = np.sum(quantized.transform(texts) * minilm.transform(texts), axis=1)
+    assert cosines.min() > closeness
+
+
+def test_long_texts_are_read_to_their_end(minilm, dataset):
+    texts = [" ".join(dataset("ag_news_7600").test_texts[:200])]
+    rows, _ = minilm.table_.vocabulary.row_ids(texts)
+    assert len(rows) > 5_000
+    assert not np.allclose(minilm.transform(texts), minilm.transform([texts[0][:10_000]]))

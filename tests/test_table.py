@@ -1,0 +1,101 @@
+import pickle
+
+import numpy as np
+import pytest
+from teachers import wordpiece
+
+from sklearn_static import _table
+from sklearn_static._table import StaticTable
+from sklearn_static._vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.from_tokenizer(wordpiece())
+
+
+@pytest.fixture
+def vectors(vocabulary) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(len(vocabulary), 8)).astype(np.float32)
+
+
+@pytest.fixture(params=[None, "float16", "int8"])
+def table(request, vocabulary, vectors) -> StaticTable:
+    return StaticTable.from_vectors(vocabulary, vectors.copy(), request.param)
+
+
+def test_a_text_is_the_mean_of_its_tokens_vectors(table, texts):
+    features = table.features(texts, norm=None)
+    for text, feature in zip(texts, features, strict=True):
+        rows, _ = table.vocabulary.row_ids([text])
+        np.testing.assert_allclose(feature, table.vectors()[rows].mean(axis=0), atol=1e-5)
+    assert features.dtype == np.float32
+
+
+def test_l2_gives_the_direction_of_the_mean(table, texts):
+    means = table.features(texts, norm=None)
+    features = table.features(texts, norm="l2")
+    np.testing.assert_allclose(
+        features, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6
+    )
+
+
+def test_neighbours_do_not_matter(table, texts):
+    together = table.features(texts)
+    alone = np.vstack([table.features([text]) for text in texts])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_texts_without_a_token_are_zero(table):
+    features = table.features(["", "字", "[SEP]", "the"])
+    assert features.any(axis=1).tolist() == [False, False, False, True]
+    assert table.features([]).shape == (0, 8)
+
+
+def test_a_norm_set_after_fit_is_checked(table):
+    with pytest.raises(ValueError, match="norm must be 'l2' or None, got 'l1'"):
+        table.features(["the"], norm="l1")
+
+
+def test_float16_is_rounded(vocabulary, vectors):
+    table = StaticTable.from_vectors(vocabulary, vectors, "float16")
+    assert table.stored.dtype == np.float16
+    np.testing.assert_array_equal(table.vectors(), vectors.astype(np.float16))
+
+
+def test_float16_does_not_overflow_silently(vocabulary, vectors):
+    vectors[3, 4] = -7e4
+    with pytest.raises(ValueError, match="holds values up to 65504, but the table has 70000"):
+        StaticTable.from_vectors(vocabulary, vectors, "float16")
+
+
+def test_int8_keeps_a_scale_per_row(vocabulary, vectors):
+    vectors[5] = 0
+    vectors[6] *= 1e-6
+    vectors[7] *= 1e6
+    table = StaticTable.from_vectors(vocabulary, vectors, "int8")
+    assert table.stored.dtype == np.int8
+    assert np.abs(table.stored.astype(int)).max() == 127
+    step = np.abs(vectors).max(axis=1, keepdims=True) / 127
+    assert (np.abs(table.vectors() - vectors) <= 0.5 * step + 1e-12).all()
+
+
+def test_arrays_are_read_only(table):
+    with pytest.raises(ValueError, match="read-only"):
+        table.stored[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        pickle.loads(pickle.dumps(table)).stored[0] = 0
+
+
+def test_pickle(table, texts):
+    again = pickle.loads(pickle.dumps(table))
+    np.testing.assert_array_equal(again.features(texts), table.features(texts))
+
+
+def test_a_newer_format_is_refused(table, monkeypatch):
+    monkeypatch.setattr(_table, "FORMAT_VERSION", 99)
+    newer = pickle.dumps(table)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 1"):
+        pickle.loads(newer)

@@ -1,0 +1,338 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from teachers import (
+    DIMENSION,
+    FAMILIES,
+    save_dense,
+    save_sentence_transformer,
+    save_transformer,
+    write_json,
+)
+
+from sklearn_static._teacher import Teacher, load_teacher
+from sklearn_static._vocabulary import Vocabulary
+
+POOLING_FLAGS = [
+    "pooling_mode_cls_token",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+]
+
+
+def load(folder: Path, pooling: str = "auto") -> Teacher:
+    return load_teacher(
+        str(folder),
+        pooling=pooling,
+        revision=None,
+        device="cpu",
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+
+
+def run(teacher: Teacher, **options) -> np.ndarray:
+    inputs = Vocabulary.from_tokenizer(teacher.tokenizer).teacher_inputs()
+    return teacher.outputs(inputs, **{"batch_size": 256, "progress": False} | options)
+
+
+def hidden_states(folder: Path) -> np.ndarray:
+    """What transformers gives for each token in its template, shape (n, length, dimension)."""
+    inputs = Vocabulary.from_tokenizer(load(folder).tokenizer).teacher_inputs()
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    ids = torch.from_numpy(inputs)
+    with torch.inference_mode():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.numpy()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_plain_transformer_gives_the_mean(family, tmp_path):
+    folder = save_transformer(family, tmp_path)
+    outputs = run(load(folder))
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(outputs, hidden_states(folder).mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("mean", lambda hidden: hidden.mean(axis=1)),
+        ("cls", lambda hidden: hidden[:, 0]),
+        ("last", lambda hidden: hidden[:, -1]),
+    ],
+)
+def test_pooling_overrides_the_folder(pooling, pool, tmp_path):
+    folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "max"})
+    outputs = run(load(folder, pooling))
+    np.testing.assert_allclose(outputs, pool(hidden_states(folder)), atol=1e-5)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dense", [None, {}], ids=["", "dense"])
+def test_outputs_are_those_of_sentence_transformers(family, dense, tmp_path):
+    pooling = {"pooling_mode": "lasttoken"} if family == "qwen" else None
+    folder = save_sentence_transformer(family, tmp_path, pooling=pooling, dense=dense)
+    np.testing.assert_allclose(run(load(folder)), peer_outputs(folder), atol=1e-5)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        *({flag: True} for flag in POOLING_FLAGS),
+        {"pooling_mode_mean_tokens": False},
+        {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+        {"pooling_mode": "weightedmean"},
+        {"pooling_mode": ["mean", "max"]},
+    ],
+    ids=str,
+)
+def test_poolings_are_those_of_sentence_transformers(pooling, tmp_path):
+    folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
+    np.testing.assert_allclose(run(load(folder)), peer_outputs(folder), atol=1e-5)
+
+
+def peer_outputs(folder: Path) -> np.ndarray:
+    """What sentence-transformers gives for each token, without its Normalize module."""
+    peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+    inputs = Vocabulary.from_tokenizer(load(folder).tokenizer).teacher_inputs()
+    ids = torch.from_numpy(inputs)
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model = peer.SentenceTransformer(str(folder), device="cpu")
+    with torch.inference_mode():
+        for module in list(model)[:-1]:
+            features = module(features)
+    return features["sentence_embedding"].numpy()
+
+
+def test_batches_do_not_change_outputs(bert_folder):
+    teacher = load(bert_folder)
+    np.testing.assert_allclose(run(teacher, batch_size=7), run(teacher), atol=1e-6)
+
+
+def test_dimension(bert_folder, tmp_path):
+    assert load(bert_folder).dimension == DIMENSION
+    folder = save_sentence_transformer("bert", tmp_path, dense={})
+    assert load(folder).dimension == 24
+
+
+def test_half_precision_weights_run_in_float32(bert_folder, tmp_path):
+    half = load(bert_folder).transformer.half()
+    folder = save_transformer("bert", tmp_path)
+    half.save_pretrained(folder)
+    assert load(folder).transformer.dtype == torch.float32
+
+
+def test_of_an_encoder_decoder_the_encoder_is_used(tmp_path):
+    folder = save_transformer("xlm-roberta", tmp_path)
+    config = transformers.T5Config(
+        vocab_size=400,
+        d_model=DIMENSION,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
+    transformers.T5Model(config).save_pretrained(folder)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    assert run(load(folder)).shape[1] == DIMENSION
+
+
+def test_legacy_lowercasing(tmp_path):
+    folder = save_sentence_transformer("roberta", tmp_path / "a", lowercase=True)
+    lower = Vocabulary.from_tokenizer(load(folder).tokenizer)
+    folder = save_sentence_transformer("roberta", tmp_path / "b")
+    plain = Vocabulary.from_tokenizer(load(folder).tokenizer)
+    np.testing.assert_array_equal(
+        lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
+    )
+    assert plain.row_ids(["RETURN the"])[0].tolist() != lower.row_ids(["RETURN the"])[0].tolist()
+
+
+def test_dense_weights_in_safetensors(tmp_path):
+    folder = save_sentence_transformer("bert", tmp_path, dense={})
+    expected = run(load(folder))
+    pickled = folder / "2_Dense" / "pytorch_model.bin"
+    save_file(torch.load(pickled), folder / "2_Dense" / "model.safetensors")
+    pickled.unlink()
+    np.testing.assert_array_equal(run(load(folder)), expected)
+
+
+def test_loading_and_running_print_nothing(bert_folder, capfd):
+    run(load(bert_folder))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_shows_the_time_left(bert_folder, capfd):
+    run(load(bert_folder), progress=True)
+    assert "Teacher: 100%" in capfd.readouterr().err
+
+
+def test_transformers_settings_are_left_as_they_were(bert_folder):
+    logging = transformers.utils.logging
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    load(bert_folder)
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+class TestFingerprint:
+    def test_same_content_elsewhere(self, bert_folder, tmp_path):
+        copy = save_sentence_transformer("bert", tmp_path)
+        assert load(copy).fingerprint() == load(bert_folder).fingerprint()
+
+    def test_other_weights(self, bert_folder, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        weights = load_file(folder / "model.safetensors")
+        weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        assert load(folder).fingerprint() != load(bert_folder).fingerprint()
+
+    def test_other_pooling(self, bert_folder):
+        assert load(bert_folder, "cls").fingerprint() != load(bert_folder).fingerprint()
+
+    def test_other_dense(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        before = load(folder).fingerprint()
+        save_dense(folder / "2_Dense", {"activation_function": "torch.nn.modules.linear.Identity"})
+        assert load(folder).fingerprint() != before
+
+    def test_other_attention_heads(self, bert_folder, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"num_attention_heads": 4})
+        assert load(folder).fingerprint() != load(bert_folder).fingerprint()
+
+
+class TestErrors:
+    def test_unknown_module(self, tmp_path):
+        kind = "sentence_transformers.models.LSTM"
+        folder = save_sentence_transformer("bert", tmp_path, extra_modules=(kind,))
+        with pytest.raises(ValueError, match=f"module '{kind}' that is not known"):
+            load(folder)
+
+    def test_unknown_pooling(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "median"})
+        with pytest.raises(ValueError, match="Pooling 'median' is not known; known are cls"):
+            load(folder)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"activation_function": "os.system"}, "'os.system' is not one of torch.nn's"),
+            ({"activation_function": "torch.nn.modules.x.nope"}, "is not one of torch.nn's"),
+            ({"use_residual": True}, "use_residual is not supported"),
+            ({"module_input_name": "token_embeddings"}, "'token_embeddings' is not known"),
+        ],
+    )
+    def test_unknown_dense(self, settings, message, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense=settings)
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+
+    def test_dense_without_weights(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        (folder / "2_Dense" / "pytorch_model.bin").unlink()
+        with pytest.raises(OSError, match=r"neither model\.safetensors nor"):
+            load(folder)
+
+    def test_missing_weights_are_not_made_up(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        weights = load_file(folder / "model.safetensors")
+        del weights["encoder.layer.1.output.dense.bias"]
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ValueError, match=r"lacks the weights of encoder\.layer\.1\.output"):
+            load(folder)
+
+    def test_a_missing_pooler_is_of_no_matter(self, bert_folder, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        weights = load_file(folder / "model.safetensors")
+        kept = {key: w for key, w in weights.items() if not key.startswith("pooler.")}
+        assert len(kept) < len(weights)
+        save_file(kept, folder / "model.safetensors", {"format": "pt"})
+        np.testing.assert_array_equal(run(load(folder)), run(load(bert_folder)))
+
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(OSError, match="nowhere"):
+            load(tmp_path / "nowhere")
+
+    def test_tokenizer_of_another_model(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        config = transformers.BertConfig(
+            vocab_size=100,
+            hidden_size=DIMENSION,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+        )
+        transformers.BertModel(config).save_pretrained(folder)
+        with pytest.raises(ValueError, match="knows only 100 tokens: they do not belong together"):
+            run(load(folder))
+
+    def test_outputs_that_are_not_finite(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        weights = load_file(folder / "model.safetensors")
+        weights["embeddings.word_embeddings.weight"][50] = torch.nan
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ValueError, match=r"not finite for 1 of 400 inputs, .* \[ 4 50  5\]"):
+            run(load(folder))
+
+
+class TestHub:
+    """A model in the hub's own cache layout, read offline in a fresh interpreter."""
+
+    @pytest.fixture
+    def snapshot(self, tmp_path) -> Path:
+        repo = tmp_path / "models--org--tiny"
+        (repo / "refs").mkdir(parents=True)
+        (repo / "refs" / "main").write_text("c0ffee")
+        return repo / "snapshots" / "c0ffee"
+
+    def load_offline(self, cache: Path, model: str = "org/tiny") -> str:
+        code = f"""
+from sklearn_static._teacher import load_teacher
+try:
+    print(load_teacher({model!r}, pooling="auto", revision=None, device="cpu",
+                       trust_remote_code=False, local_files_only=True).pooling)
+except OSError as error:
+    print(error)
+"""
+        environment = os.environ | {"HF_HUB_CACHE": str(cache)}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+        return done.stdout
+
+    def test_sentence_transformer(self, snapshot, tmp_path):
+        save_sentence_transformer("bert", snapshot, pooling={"pooling_mode": "max"})
+        assert self.load_offline(tmp_path) == "('max',)\n"
+
+    def test_plain_transformer(self, snapshot, tmp_path):
+        save_transformer("bert", snapshot)
+        known_missing = tmp_path / "models--org--tiny" / ".no_exist" / "c0ffee" / "modules.json"
+        known_missing.parent.mkdir(parents=True)
+        known_missing.touch()
+        assert self.load_offline(tmp_path) == "('mean',)\n"
+
+    def test_a_file_that_was_not_fetched_is_not_taken_for_missing(self, snapshot, tmp_path):
+        save_transformer("bert", snapshot)
+        assert "could not be loaded from the local cache" in self.load_offline(tmp_path)
+
+    def test_no_such_model(self, tmp_path):
+        assert "model='org/none' is not a local" in self.load_offline(tmp_path, "org/none")

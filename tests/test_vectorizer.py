@@ -1,0 +1,306 @@
+import threading
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from teachers import DIMENSION, FAMILIES, awkward_texts, save_sentence_transformer
+
+from sklearn_static import StaticEmbeddingVectorizer
+
+NO_MODEL = "no/such-model"
+
+
+class TestFit:
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_every_family(self, family, tmp_path, texts):
+        folder = save_sentence_transformer(family, tmp_path)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16)
+        features = vectorizer.fit_transform(texts)
+        assert features.shape == (len(texts), 16)
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+        assert vectorizer.vectors_.shape == (len(vectorizer.vocabulary_), 16)
+
+    def test_fitted_attributes(self, fitted):
+        n_tokens = len(fitted.vocabulary_)
+        assert fitted.vectors_.shape == (n_tokens, 8)
+        assert fitted.vectors_.dtype == np.float32
+        assert fitted.explained_variance_ratio_.shape == (8,)
+        assert fitted.n_components_ == 8
+        assert fitted.transform(["return"])[0] @ fitted.vectors_[
+            fitted.vocabulary_["return"]
+        ] == pytest.approx(np.linalg.norm(fitted.vectors_[fitted.vocabulary_["return"]]), rel=1e-5)
+
+    def test_sif_weighs_by_rank(self, bert_folder):
+        weighted = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"]).vectors_
+        plain = (
+            StaticEmbeddingVectorizer(bert_folder, n_components=8, sif_coefficient=None)
+            .fit(["a"])
+            .vectors_
+        )
+        weights = np.linalg.norm(weighted, axis=1) / np.linalg.norm(plain, axis=1)
+        ranks = np.arange(2, len(weights) + 2)
+        p = 1 / ranks / np.sum(1 / ranks)
+        np.testing.assert_allclose(weights, 1e-4 / (1e-4 + p), rtol=1e-4)
+
+    def test_corpus_frequencies_weigh_frequent_tokens_down(self, bert_folder):
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, sif_coefficient=1e-2, frequencies="corpus"
+        )
+        rows = {}
+        for corpus in ("return", "value"):
+            vectorizer.fit([f"{corpus} " * 500_000])
+            lengths = np.linalg.norm(vectorizer.vectors_, axis=1)
+            rows[corpus] = {t: lengths[vectorizer.vocabulary_[t]] for t in ("return", "value")}
+        assert rows["return"]["return"] < rows["value"]["return"] / 5
+        assert rows["value"]["value"] < rows["return"]["value"] / 5
+
+    def test_n_components(self, bert_folder):
+        def fit(n_components):
+            return StaticEmbeddingVectorizer(bert_folder, n_components=n_components).fit(["a"])
+
+        assert fit(None).n_components_ == DIMENSION
+        assert fit(None).explained_variance_ratio_.sum() == pytest.approx(1)
+        half = fit(0.5)
+        assert half.explained_variance_ratio_.sum() >= 0.5
+        assert half.explained_variance_ratio_[:-1].sum() < 0.5
+        np.testing.assert_allclose(fit(4).vectors_, fit(8).vectors_[:, :4], atol=1e-6)
+
+    def test_more_components_than_the_teacher_has(self, bert_folder, capfd):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=33, verbose=1)
+        with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
+            vectorizer.fit(["a"])
+        assert "Teacher" not in capfd.readouterr().err
+
+    def test_more_components_than_there_are_tokens(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=None)
+        tokens = StaticEmbeddingVectorizer(folder, n_components=1).fit(["a"]).vocabulary_
+        assert len(tokens) > DIMENSION  # so None is fine here
+        assert vectorizer.fit(["a"]).n_components_ == DIMENSION
+
+    @pytest.mark.parametrize(
+        ("X", "error", "message"),
+        [
+            ([], ValueError, "X has no texts"),
+            (iter(()), ValueError, "X has no texts"),
+            ("a text", ValueError, "single str"),
+            (None, TypeError, "NoneType"),
+            ([1, 2], TypeError, "got int in row 0"),
+            (["a", None], ValueError, "1 missing values, in rows 1"),
+            (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column of texts"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["fit", "fit_transform"])
+    def test_bad_texts_are_told_before_anything_is_loaded(self, X, error, message, method):
+        with pytest.raises(error, match=message):
+            getattr(StaticEmbeddingVectorizer(NO_MODEL), method)(X)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"n_components": 0},
+            {"n_components": 1.5},
+            {"sif_coefficient": 0.0},
+            {"frequencies": "wiki"},
+            {"pooling": "max"},
+            {"norm": "l1"},
+            {"quantize": "int4"},
+            {"max_length": 0},
+            {"missing": "drop"},
+            {"memory": 3},
+            {"batch_size": 0},
+            {"trust_remote_code": "yes"},
+        ],
+        ids=str,
+    )
+    def test_bad_parameters_are_told_before_anything_is_loaded(self, params):
+        (name,) = params
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of StaticEmbedding"):
+            StaticEmbeddingVectorizer(NO_MODEL, **params).fit(["a"])
+
+    def test_no_such_model(self):
+        vectorizer = StaticEmbeddingVectorizer(NO_MODEL, local_files_only=True)
+        with pytest.raises(OSError, match=f"model='{NO_MODEL}' is not a local folder"):
+            vectorizer.fit(["a"])
+
+    def test_refit_replaces_everything(self, bert_folder):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"])
+        vectorizer.set_params(n_components=4).fit(["a"])
+        assert vectorizer.transform(["the"]).shape == (1, 4)
+        assert len(vectorizer.get_feature_names_out()) == 4
+
+    def test_fit_prints_nothing(self, bert_folder, capfd):
+        StaticEmbeddingVectorizer(bert_folder, n_components=4).fit(["a"])
+        assert capfd.readouterr() == ("", "")
+
+
+class TestTransform:
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_features_are_the_sum_of_the_tokens_vectors(self, family, tmp_path, texts):
+        folder = save_sentence_transformer(family, tmp_path)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, norm=None).fit(texts)
+        documents = [t for t in awkward_texts() if t.strip()] + texts
+        features = []
+        for text in documents:
+            encoding = vectorizer.table_.vocabulary.tokenizer.encode(text, add_special_tokens=False)
+            rows = [vectorizer.vocabulary_.get(token) for token in encoding.tokens]
+            known = [row for row in rows if row is not None]
+            features.append(
+                vectorizer.vectors_[known].mean(axis=0) if known else np.zeros(8, np.float32)
+            )
+        empty = sum(not f.any() for f in features)
+        if empty:
+            with pytest.warns(UserWarning, match=f"{empty} of {len(documents)} texts"):
+                result = vectorizer.transform(documents)
+        else:
+            result = vectorizer.transform(documents)
+        np.testing.assert_allclose(result, features, atol=1e-5)
+
+    def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
+        with pytest.warns(UserWarning, match="3 of 4 texts have no known token") as caught:
+            features = fitted.transform(["", "字", "[SEP]", "the"])
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert features.any(axis=1).tolist() == [False, False, False, True]
+
+    def test_no_texts(self, fitted):
+        features = fitted.transform([])
+        assert features.shape == (0, 8)
+        assert features.dtype == np.float32
+
+    def test_missing_as_empty(self, bert_folder):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, missing="empty")
+        with pytest.warns(UserWarning, match="1 of 2 texts"):
+            features = vectorizer.fit_transform(["the", None])
+        assert not features[1].any()
+
+    def test_max_length(self, bert_folder):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, max_length=3)
+        features = vectorizer.fit_transform(["return the value of it", "return the value"])
+        np.testing.assert_array_equal(features[0], features[1])
+
+    @pytest.mark.parametrize("quantize", ["float16", "int8"])
+    def test_quantized_features_are_close(self, quantize, bert_folder, fitted, texts):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, quantize=quantize)
+        features = vectorizer.fit_transform(texts)
+        assert features.dtype == np.float32
+        np.testing.assert_allclose(features, fitted.transform(texts), atol=2e-2)
+
+    @pytest.mark.parametrize("n_jobs", [None, 2])
+    def test_many_batches_are_as_one(self, n_jobs, bert_folder, fitted, texts):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, n_jobs=n_jobs)
+        vectorizer.fit(texts)
+        many = texts * 20 + ["long " * 300_000] * 2
+        features = vectorizer.transform(many)
+        np.testing.assert_array_equal(features[: len(texts)], fitted.transform(texts))
+        np.testing.assert_array_equal(features[:-2], np.tile(features[: len(texts)], (20, 1)))
+        np.testing.assert_array_equal(features[-1], fitted.transform([many[-1]])[0])
+
+    def test_not_fitted(self):
+        with pytest.raises(NotFittedError):
+            StaticEmbeddingVectorizer().transform(["a"])
+        with pytest.raises(NotFittedError):
+            StaticEmbeddingVectorizer().get_feature_names_out()
+
+    def test_threads_share_a_vectorizer(self, fitted, texts):
+        expected = fitted.transform(texts)
+        results = []
+
+        def work() -> None:
+            results.extend(fitted.transform(texts) for _ in range(10))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 80
+        assert all(np.array_equal(result, expected) for result in results)
+
+    def test_works_in_a_forked_child(self, fitted, texts):
+        expected = fitted.transform(texts)  # the tokenizer's threads run before the fork
+        context = get_context("fork")
+        queue = context.SimpleQueue()
+        child = context.Process(target=lambda: queue.put(fitted.transform(texts)))
+        child.start()
+        result = queue.get()
+        child.join(timeout=60)
+        assert child.exitcode == 0
+        np.testing.assert_array_equal(result, expected)
+
+
+class TestInScikitLearn:
+    def test_set_output(self, bert_folder, fitted, texts):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
+        names = [f"staticembeddingvectorizer{i}" for i in range(8)]
+        X = pd.Series(texts, index=np.arange(len(texts))[::-1])
+        frame = vectorizer.set_output(transform="pandas").fit_transform(X)
+        assert frame.columns.tolist() == names
+        assert frame.index.tolist() == X.index.tolist()
+        np.testing.assert_array_equal(frame.to_numpy(), fitted.transform(texts))
+        frame = vectorizer.set_output(transform="polars").fit_transform(pl.Series(texts))
+        assert frame.columns == names
+        np.testing.assert_array_equal(frame.to_numpy(), fitted.transform(texts))
+
+    @pytest.mark.parametrize("columns", ["text", ["text"]], ids=["series", "frame"])
+    @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+    def test_column_transformer(self, frame, columns, bert_folder, fitted, texts):
+        data = frame({"text": texts, "length": [len(t) for t in texts]})
+        if frame is pd.DataFrame:
+            data = data.sample(frac=1, random_state=0)
+        transformer = ColumnTransformer(
+            [
+                ("text", StaticEmbeddingVectorizer(bert_folder, n_components=8), columns),
+                ("length", StandardScaler(), ["length"]),
+            ]
+        )
+        transformer.set_output(transform="pandas" if frame is pd.DataFrame else "polars")
+        features = transformer.fit_transform(data)
+        assert features.shape == (len(texts), 9)
+        assert features.columns[0] == "text__staticembeddingvectorizer0"
+        expected = fitted.transform(data["text"])
+        np.testing.assert_array_equal(features.to_numpy()[:, :8].astype(np.float32), expected)
+
+    def test_pyarrow(self, fitted, texts):
+        np.testing.assert_array_equal(fitted.transform(pa.array(texts)), fitted.transform(texts))
+
+    def test_grid_search_with_workers(self, bert_folder, texts, tmp_path):
+        labels = [len(t) > 200 for t in texts]
+        search = GridSearchCV(
+            make_pipeline(
+                StaticEmbeddingVectorizer(bert_folder, memory=tmp_path), LogisticRegression()
+            ),
+            {
+                "staticembeddingvectorizer__n_components": [4, 16],
+                "staticembeddingvectorizer__sif_coefficient": [None, 1e-2],
+            },
+            n_jobs=2,
+            cv=3,
+            error_score="raise",
+        ).fit(texts, labels)
+        assert search.best_score_ > 0.5
+        assert search.predict(texts[:2]).shape == (2,)
+
+    def test_clone_and_repr(self, fitted, bert_folder):
+        copy = clone(fitted)
+        assert copy.get_params() == fitted.get_params()
+        assert not hasattr(copy, "table_")
+        assert repr(StaticEmbeddingVectorizer("m", norm=None)) == (
+            "StaticEmbeddingVectorizer(model='m', norm=None)"
+        )
+        assert "StaticEmbeddingVectorizer" in fitted._repr_html_()
+
+    def test_get_params_does_not_touch_the_path(self, bert_folder):
+        assert StaticEmbeddingVectorizer(bert_folder).get_params()["model"] is bert_folder
+        assert isinstance(bert_folder, Path)
