@@ -22,7 +22,7 @@ Norm = Literal["l2"] | None
 class StaticTable:
     """A frozen table of token vectors.
 
-    Parameters
+    Attributes
     ----------
     vocabulary : Vocabulary
         From texts to rows.

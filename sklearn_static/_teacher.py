@@ -70,7 +70,7 @@ _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 class Teacher:
     """A loaded sentence-transformer.
 
-    Parameters
+    Attributes
     ----------
     transformer : transformers.PreTrainedModel
         The transformers model, in float32 and on its device.
