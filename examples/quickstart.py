@@ -98,7 +98,7 @@ for package, modules in PACKAGES.items():
             if len(text.split()) >= 5:
                 package_of_text.setdefault(text, package)
 
-order = np.random.default_rng(0).permutation(len(package_of_text))
+order = np.random.default_rng(0).permutation(len(package_of_text))[:4000]
 texts = np.array(list(package_of_text))[order]
 labels = np.array(list(package_of_text.values()))[order]
 train, test = slice(0, 3000), slice(3000, 4000)
@@ -160,7 +160,8 @@ print("\n".join(lines), flush=True)
 # %%
 # Save, and predict somewhere else
 # --------------------------------
-# Of fitted steps one makes a fitted pipeline. The file has no trace of the teacher: the fresh interpreter imports neither torch nor transformers.
+# Fitted steps make a fitted pipeline. The file has no trace of the teacher: the fresh interpreter
+# imports neither torch nor transformers.
 
 import subprocess
 import sys
