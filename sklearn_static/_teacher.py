@@ -159,7 +159,9 @@ class Teacher:
             SHA-256 in hexadecimal, the same on every device.
         """
         digest = hashlib.sha256(repr((self.transformer, self.pooling, self.dense)).encode())
-        digest.update(self.transformer.config.to_json_string().encode())
+        config = self.transformer.config.to_dict()
+        config.pop("_name_or_path", None)  # where it came from does not matter
+        digest.update(repr(sorted(config.items())).encode())
         for module in (self.transformer, self.dense):
             for name, tensor in module.state_dict().items():
                 digest.update(name.encode())

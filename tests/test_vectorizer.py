@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -14,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 from teachers import DIMENSION, FAMILIES, awkward_texts, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -241,10 +243,23 @@ class TestTransform:
 
 
 class TestInScikitLearn:
-    def test_set_output(self, bert_folder, fitted, texts):
+    @pytest.mark.parametrize(
+        "container",
+        [
+            pd.DataFrame,
+            pytest.param(
+                pd.Series,
+                marks=pytest.mark.skipif(
+                    parse_version(sklearn.__version__) < parse_version("1.7.2"),
+                    reason="scikit-learn's set_output looked at the index of frames only",
+                ),
+            ),
+        ],
+    )
+    def test_set_output(self, container, bert_folder, fitted, texts):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
         names = [f"staticembeddingvectorizer{i}" for i in range(8)]
-        X = pd.Series(texts, index=np.arange(len(texts))[::-1])
+        X = container(texts, index=np.arange(len(texts))[::-1])
         frame = vectorizer.set_output(transform="pandas").fit_transform(X)
         assert frame.columns.tolist() == names
         assert frame.index.tolist() == X.index.tolist()
