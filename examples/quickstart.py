@@ -69,7 +69,9 @@ PACKAGES = {
     "tempfile textwrap threading tokenize trace traceback turtle types unittest unittest.mock "
     "urllib.parse urllib.request uuid wave weakref xml.dom.minidom xml.etree.ElementTree zipfile",
 }
-NAMES = re.compile(r"\b(numpy|np|scipy|sp|scikit|sklearn|learn|joblib|python)\b", re.IGNORECASE)
+NAMES = re.compile(
+    r"scikit-learn|(?<![a-z])(numpy|np|scipy|sp|sklearn|joblib|python)(?![a-z])", re.I
+)
 SECTION = re.compile(r"\n(\w[\w ]*\n-{3,}|>>>|\.\. |:param)")
 
 
@@ -94,7 +96,7 @@ for package, modules in PACKAGES.items():
             if not home.startswith(root):
                 continue  # imported from another package
             doc = SECTION.split(inspect.getdoc(function) or "")[0]
-            text = NAMES.sub("_", " ".join(doc.split()[:60]))
+            text = " ".join(NAMES.sub(" ", doc).split()[:60])
             if len(text.split()) >= 5:
                 package_of_text.setdefault(text, package)
 

@@ -6,6 +6,7 @@ The only module that needs torch and transformers.
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from huggingface_hub.errors import (
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from tokenizers.normalizers import Lowercase, Sequence
+from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import (
@@ -124,7 +125,8 @@ class Teacher:
                 f"{n_known} tokens: they do not belong together."
             )
         outputs = None
-        with tqdm(total=len(input_ids), desc="Teacher", unit="token", disable=not progress) as bar:
+        bar = tqdm(total=len(input_ids), desc="Teacher", unit="token", disable=not progress)
+        with _quiet(), bar:
             for start in range(0, len(input_ids), batch_size):
                 batch = self._forward(input_ids[start : start + batch_size])
                 if outputs is None:
@@ -147,6 +149,12 @@ class Teacher:
         # The mask says that a token which is also the padding token is meant.
         hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
         pooled = torch.cat([_POOL[mode](hidden) for mode in self.pooling], dim=1)
+        first = next((m for m in self.dense.modules() if isinstance(m, nn.Linear)), None)
+        if first is not None and first.in_features != pooled.shape[1]:
+            raise ValueError(
+                f"Pooling {'+'.join(self.pooling)} gives {pooled.shape[1]} dimensions, but the "
+                f"teacher's Dense module takes {first.in_features}."
+            )
         output: Tensor = self.dense(pooled)
         return output
 
@@ -208,40 +216,41 @@ def load_teacher(
         If the folder has a module, an activation or a setting that is not known, or lacks weights.
     """
     source = _Source(model, revision, local_files_only)
-    try:
-        plan = _read_modules(source)
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        where = "the local cache (local_files_only=True)" if local_files_only else "the hub"
-        raise OSError(
-            f"model={model!r} is not a local folder, and it could not be loaded from {where}: "
-            f"{error}"
-        ) from error
+    plan = _read_modules(source)
     loading = {
         "subfolder": plan.transformer_path,
         "revision": revision,
-        "trust_remote_code": trust_remote_code,
         "local_files_only": local_files_only,
     }
     with _quiet():
-        config = AutoConfig.from_pretrained(model, **loading)
-        tokenizer = _load_tokenizer(model, plan.lowercase, loading)
-        # Of an encoder-decoder only the encoder makes embeddings.
-        auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-        transformer, info = auto.from_pretrained(
-            model, config=config, output_loading_info=True, **loading
-        )
+        tokenizer = _load_tokenizer(source, plan, trust_remote_code, loading)
+        transformer = _load_transformer(model, trust_remote_code, loading)
+    modes = (_POOLING_BY_PARAMETER[pooling],) if pooling != "auto" else plan.pooling
+    dense = nn.Sequential(*(_load_dense(source, path) for path in plan.dense_paths))
+    place = torch.device(device) if device is not None else _best_device()
+    return Teacher(transformer.to(place), tokenizer, modes, dense.float().eval().to(place))
+
+
+def _load_transformer(model: str, trust_remote_code: bool, loading: dict[str, Any]) -> Any:
+    config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code, **loading)
+    # Of an encoder-decoder only the encoder makes embeddings.
+    auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+    loaded = auto.from_pretrained(
+        model,
+        config=config,
+        output_loading_info=True,
+        trust_remote_code=trust_remote_code,
+        **loading,
+    )
+    # A class of the model's own may have a loader that gives no such report.
+    transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
     # A missing weight would be random. BERT's own pooler often is missing, and is not used.
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"model={model!r} lacks the weights of {', '.join(missing[:3])}.")
     if getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # of no use without generation
-    modes = (_POOLING_BY_PARAMETER[pooling],) if pooling != "auto" else plan.pooling
-    dense = nn.Sequential(*(_load_dense(source, path) for path in plan.dense_paths))
-    place = torch.device(device) if device is not None else _best_device()
-    return Teacher(
-        transformer.float().eval().to(place), tokenizer, modes, dense.float().eval().to(place)
-    )
+    return transformer.float().eval()
 
 
 @dataclass(frozen=True)
@@ -264,19 +273,37 @@ class _Source:
                 revision=self.revision,
                 local_files_only=self.local_files_only,
             )
-        except LocalEntryNotFoundError:
-            # The hub is out of reach. Was it once asked for this file, and had none?
-            known = try_to_load_from_cache(self.model, filename, revision=self.revision)
-            if known is _CACHED_NO_EXIST:
+        except LocalEntryNotFoundError as error:
+            if self._known_to_be_missing(filename):
                 return None
-            raise
+            raise self._not_loaded(filename, error) from error
         except EntryNotFoundError:
             return None
+        except (OSError, HfHubHTTPError, HFValidationError) as error:
+            raise self._not_loaded(filename, error) from error
 
-    def json(self, filename: str) -> Any:
+    def _known_to_be_missing(self, filename: str) -> bool:
+        """Tell from the local cache alone, the hub being out of reach."""
+        cached = try_to_load_from_cache(self.model, filename, revision=self.revision)
+        if cached is _CACHED_NO_EXIST:  # the hub was asked before, and had none
+            return True
+        # Whoever fetched modules.json fetched all of the model.
+        modules = try_to_load_from_cache(self.model, "modules.json", revision=self.revision)
+        return isinstance(modules, str)
+
+    def _not_loaded(self, filename: str, error: Exception) -> OSError:
+        where = "the local cache (local_files_only=True)" if self.local_files_only else "the hub"
+        return OSError(
+            f"model={self.model!r} is not a local folder, and its {filename} could not be loaded "
+            f"from {where}: {error}"
+        )
+
+    def json(self, filename: str, *, required: bool = False) -> Any:
         """Parse a JSON file; None where there is no such file."""
         path = self.path(filename)
         if path is None:
+            if required:
+                raise OSError(f"model={self.model!r} has no file {filename}.")
             return None
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -292,32 +319,53 @@ class _Plan:
     dense_paths: tuple[str, ...] = ()
 
 
+# The file's name is that of the class which once wrote it.
+_TRANSFORMER_SETTINGS = [
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+
+
 def _read_modules(source: _Source) -> _Plan:
     modules = source.json("modules.json")
     if modules is None:
         return _Plan()
-    transformer_path = ""
-    lowercase = False
+    settings: dict[str, Any] = {}
     pooling: tuple[str, ...] = ("mean",)
     dense_paths = []
+    kinds = []
     for module in modules:
         path = module["path"]
-        # By the class name: its package moved between versions of sentence-transformers.
-        kind = module["type"].rpartition(".")[2]
+        # By the class name alone: its module moved between versions of sentence-transformers.
+        package, _, kind = module["type"].partition(".")
+        kind = kind.rpartition(".")[2] if package == "sentence_transformers" else ""
         if kind == "Transformer":
-            transformer_path = path
-            settings = source.json(_join(path, "sentence_bert_config.json")) or {}
-            lowercase = bool(settings.get("do_lower_case", False))
+            found = (source.json(_join(path, name)) for name in _TRANSFORMER_SETTINGS)
+            settings = next(filter(None, found), {})
         elif kind == "Pooling":
-            pooling = _pooling_modes(source.json(_join(path, "config.json")))
+            pooling = _pooling_modes(source.json(_join(path, "config.json"), required=True))
         elif kind == "Dense":
             dense_paths.append(path)
-        elif kind not in ("Normalize", "Dropout"):  # a token's length matters; dropout is off
+        elif kind not in ("Normalize", "Dropout"):  # dropout is off
             raise ValueError(
                 f"model={source.model!r} has a module {module['type']!r} that is not known; known "
-                "are Transformer, Pooling, Dense, Normalize and Dropout."
+                "are Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
             )
-    return _Plan(transformer_path, lowercase, pooling, tuple(dense_paths))
+        kinds.append(kind)
+    # The length of a token's vector matters, so a Normalize at the end is left out.
+    plain = [kind for kind in kinds if kind != "Dropout"]
+    body = plain[:-1] if plain[-1:] == ["Normalize"] else plain
+    if body != ["Transformer", "Pooling", *["Dense"] * len(dense_paths)]:
+        raise ValueError(
+            f"model={source.model!r} has the modules {', '.join(kinds)}; known is the order "
+            "Transformer, Pooling, any number of Dense, and Normalize or nothing."
+        )
+    return _Plan(
+        modules[kinds.index("Transformer")]["path"],
+        bool(settings.get("do_lower_case", False)),
+        pooling,
+        tuple(dense_paths),
+    )
 
 
 def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -332,25 +380,44 @@ def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
     return modes or ("mean",)
 
 
-def _load_tokenizer(model: str, lowercase: bool, loading: dict[str, Any]) -> Tokenizer:
-    tokenizer = AutoTokenizer.from_pretrained(model, **loading)
-    if not tokenizer.is_fast:
-        raise ValueError(f"model={model!r} has no fast tokenizer (a tokenizer.json).")
-    backend: Tokenizer = tokenizer.backend_tokenizer
-    if lowercase:
+def _load_tokenizer(
+    source: _Source, plan: _Plan, trust_remote_code: bool, loading: dict[str, Any]
+) -> Tokenizer:
+    """Load the tokenizer as it was published.
+
+    From version 5 on, transformers may rebuild the normalizer and the pre-tokenizer by class and
+    drop what tokenizer.json says of them; so it is asked only where there is no such file.
+    """
+    path = source.path(_join(plan.transformer_path, "tokenizer.json"))
+    if path is None:
+        auto = AutoTokenizer.from_pretrained(
+            source.model, trust_remote_code=trust_remote_code, **loading
+        )
+        if not auto.is_fast:
+            raise ValueError(f"model={source.model!r} has no fast tokenizer (tokenizer.json).")
+        backend: Tokenizer = auto.backend_tokenizer
+    else:
+        backend = Tokenizer.from_file(path)
+        settings = source.json(_join(plan.transformer_path, "tokenizer_config.json")) or {}
+        lowercase = settings.get("do_lower_case")
+        if lowercase is not None and isinstance(backend.normalizer, BertNormalizer):
+            backend.normalizer.lowercase = lowercase  # as transformers has it, old and new
+    if plan.lowercase:
         first = [Lowercase()]
         backend.normalizer = Sequence(first + ([backend.normalizer] if backend.normalizer else []))
     return backend
 
 
 def _load_dense(source: _Source, path: str) -> nn.Module:
-    settings = source.json(_join(path, "config.json"))
+    settings = source.json(_join(path, "config.json"), required=True)
     where = f"model={source.model!r}, Dense module {path!r}"
     if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
         raise ValueError(f"{where}: input {settings['module_input_name']!r} is not known.")
     if settings.get("use_residual"):
         raise ValueError(f"{where}: use_residual is not supported.")
-    linear = nn.Linear(settings["in_features"], settings["out_features"], settings["bias"])
+    linear = nn.Linear(
+        settings["in_features"], settings["out_features"], settings.get("bias", True)
+    )
     safe = source.path(_join(path, "model.safetensors"))
     if safe is not None:
         weights = load_file(safe)
@@ -367,12 +434,14 @@ def _activation(name: str | None, where: str) -> nn.Module:
     """Make the activation of a Dense module, torch's own only: a folder must not choose code."""
     if name is None:
         return nn.Tanh()  # sentence-transformers' default
-    package, _, kind = name.rpartition(".")
-    activation = getattr(nn, kind, None)
-    if not package.startswith("torch.nn.modules.") or not isinstance(activation, type):
+    activation = getattr(nn, name.rpartition(".")[2], None)
+    if not (
+        name.startswith("torch.nn.")
+        and isinstance(activation, type)
+        and issubclass(activation, nn.Module)
+    ):
         raise ValueError(f"{where}: activation {name!r} is not one of torch.nn's.")
-    module: nn.Module = activation()
-    return module
+    return activation()
 
 
 def _join(path: str, filename: str) -> str:
@@ -385,14 +454,16 @@ def _best_device() -> torch.device:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports off the terminal."""
+    """Keep warnings, and transformers' progress bars and load reports, off the terminal."""
     logging: Any = transformers.utils.logging  # it has no types
     verbosity = logging.get_verbosity()
     had_bar = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if had_bar:

@@ -283,7 +283,8 @@ default="auto"
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
-        return self._fit(documents)._transform(documents)
+        # One more frame than in transform: fit's checks of the parameters.
+        return self._fit(documents)._transform(documents, stacklevel=5)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Pool the vectors of each text's tokens.
@@ -313,7 +314,7 @@ default="auto"
             If texts have no known token, with their number.
         """
         check_is_fitted(self)
-        return self._transform(as_documents(X, missing=self.missing))
+        return self._transform(as_documents(X, missing=self.missing), stacklevel=4)
 
     def _fit(self, documents: list[str]) -> Self:
         if not documents:
@@ -365,7 +366,7 @@ default="auto"
             counts += np.bincount(rows, minlength=len(vocabulary))
         return corpus_probabilities(counts)
 
-    def _transform(self, documents: list[str]) -> NDArray[np.float32]:
+    def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
         features = np.empty((len(documents), self.n_components_), dtype=np.float32)
 
         def fill(batch: slice) -> None:
@@ -383,7 +384,7 @@ default="auto"
             warnings.warn(
                 f"{n_empty} of {len(documents)} texts have no known token; their features are "
                 "zero.",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
         return features
 
@@ -400,6 +401,12 @@ default="auto"
     @property
     def _n_features_out(self) -> int:
         return self.n_components_
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the state with paths as strings: a Path loads on its own kind of system only."""
+        state: dict[str, Any] = super().__getstate__()
+        paths = {k: os.fspath(v) for k, v in state.items() if isinstance(v, os.PathLike)}
+        return state | paths
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 DIMENSION = 32
@@ -55,10 +55,18 @@ def wordpiece(cls: str = "[CLS]", sep: str = "[SEP]", pad: str = "[PAD]") -> Tok
     return tokenizer
 
 
-def byte_level_bpe(specials: list[str], template: str) -> Tokenizer:
-    """RoBERTa's and Qwen's kind: no token is ever unknown."""
+def byte_level_bpe(specials: list[str], template: str, pattern: str | None = None) -> Tokenizer:
+    """RoBERTa's and, with its own pattern, Qwen's kind: no token is ever unknown."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if pattern is not None:
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
         corpus(),
@@ -130,6 +138,10 @@ SMALL = {
     "max_position_embeddings": 64,
 }
 ROBERTA_IDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+QWEN_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QWEN_SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 FAMILIES = {
@@ -185,7 +197,7 @@ FAMILIES = {
         BERT_TOKENS,
     ),
     "qwen": Family(
-        lambda: byte_level_bpe(QWEN_SPECIALS, template="$A <|endoftext|>"),
+        lambda: byte_level_bpe(QWEN_SPECIALS, "$A <|endoftext|>", QWEN_PATTERN),
         "Qwen2Tokenizer",
         "Qwen2Config",
         SMALL | {"num_key_value_heads": 1, "eos_token_id": 0, "pad_token_id": 0},
@@ -194,14 +206,14 @@ FAMILIES = {
 }
 
 
-def save_transformer(family: str, folder: Path, *, seed: int = 0) -> Path:
+def save_transformer(family: str, folder: Path, **config_changes: object) -> Path:
     """Write a plain transformers folder: config, weights, tokenizer."""
     parts = FAMILIES[family]
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = parts.tokenizer()
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = getattr(transformers, parts.config_class)(
-        vocab_size=tokenizer.get_vocab_size(), **parts.config
+        vocab_size=tokenizer.get_vocab_size(), **(parts.config | config_changes)
     )
     # Wider than the usual 0.02, so that two layers already mix what they see.
     config.initializer_range = 0.3

@@ -63,6 +63,12 @@ assert not {FORBIDDEN} & set(sys.modules)
     np.testing.assert_array_equal(json.loads(fresh(code)), model.predict_proba(texts[:5]))
 
 
+def test_a_path_is_saved_as_a_string(saved, bert_folder):
+    """Path objects load only on their own kind of system, and not in every Python version."""
+    assert b"pathlib" not in saved.read_bytes()
+    assert joblib.load(saved).model == str(bert_folder)
+
+
 def test_features_are_bit_equal_after_joblib(saved, fitted, texts):
     np.testing.assert_array_equal(joblib.load(saved).transform(texts), fitted.transform(texts))
 

@@ -162,6 +162,30 @@ def test_legacy_lowercasing(tmp_path):
     assert plain.row_ids(["RETURN the"])[0].tolist() != lower.row_ids(["RETURN the"])[0].tolist()
 
 
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_lowercasing_of_tokenizer_config(lowercase, tmp_path):
+    folder = save_transformer("bert", tmp_path)
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
+    write_json(folder / "tokenizer_config.json", settings)
+    assert load(folder).tokenizer.normalizer.lowercase == lowercase
+
+
+def test_lowercasing_in_a_settings_file_of_an_older_name(tmp_path):
+    folder = save_sentence_transformer("roberta", tmp_path, lowercase=True)
+    settings = folder / "sentence_bert_config.json"
+    settings.rename(folder / "sentence_roberta_config.json")
+    assert load(folder).tokenizer.normalizer.normalize_str("A") == "a"
+
+
+def test_a_tokenizer_that_is_a_list_of_words(bert_folder, tmp_path):
+    folder = save_sentence_transformer("bert", tmp_path)
+    tokenizer = load(folder).tokenizer
+    words = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    (folder / "tokenizer.json").unlink()
+    np.testing.assert_array_equal(run(load(folder)), run(load(bert_folder)))
+
+
 def test_dense_weights_in_safetensors(tmp_path):
     folder = save_sentence_transformer("bert", tmp_path, dense={})
     expected = run(load(folder))
@@ -222,6 +246,40 @@ class TestErrors:
         folder = save_sentence_transformer("bert", tmp_path, extra_modules=(kind,))
         with pytest.raises(ValueError, match=f"module '{kind}' that is not known"):
             load(folder)
+
+    def test_a_module_of_another_package(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[0]["type"] = "custom_st.Transformer"
+        write_json(folder / "modules.json", modules)
+        with pytest.raises(ValueError, match=r"module 'custom_st\.Transformer' that is not known"):
+            load(folder)
+
+    @pytest.mark.parametrize(
+        "order", [[0, 1, 3, 2], [0, 1, 1, 2], [0, 0, 1, 2], [1, 2], []], ids=str
+    )
+    def test_modules_in_another_order(self, order, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        modules = json.loads((folder / "modules.json").read_text())
+        write_json(folder / "modules.json", [modules[i] for i in order])
+        with pytest.raises(ValueError, match="known is the order Transformer, Pooling, any"):
+            load(folder)
+
+    @pytest.mark.parametrize("module", ["1_Pooling", "2_Dense"])
+    def test_a_module_without_its_config(self, module, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        (folder / module / "config.json").unlink()
+        with pytest.raises(OSError, match=f"has no file {module}/config.json"):
+            load(folder)
+
+    def test_pooling_that_does_not_fit_the_dense_module(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={"in_features": 64})
+        torch.save(
+            {"linear.weight": torch.zeros(24, 64), "linear.bias": torch.zeros(24)},
+            folder / "2_Dense" / "pytorch_model.bin",
+        )
+        with pytest.raises(ValueError, match=r"mean gives 32 dimensions, .* Dense module takes 64"):
+            run(load(folder))
 
     def test_unknown_pooling(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "median"})
@@ -323,6 +381,12 @@ except OSError as error:
         save_sentence_transformer("bert", snapshot, pooling={"pooling_mode": "max"})
         assert self.load_offline(tmp_path) == "('max',)\n"
 
+    def test_a_snapshot_of_all_that_the_model_has(self, snapshot, tmp_path):
+        """There is no note of the files that the model does not have, such as safetensors."""
+        save_sentence_transformer("bert", snapshot, dense={})
+        (snapshot / "sentence_bert_config.json").unlink()
+        assert self.load_offline(tmp_path) == "('mean',)\n"
+
     def test_plain_transformer(self, snapshot, tmp_path):
         save_transformer("bert", snapshot)
         known_missing = tmp_path / "models--org--tiny" / ".no_exist" / "c0ffee" / "modules.json"
@@ -332,7 +396,9 @@ except OSError as error:
 
     def test_a_file_that_was_not_fetched_is_not_taken_for_missing(self, snapshot, tmp_path):
         save_transformer("bert", snapshot)
-        assert "could not be loaded from the local cache" in self.load_offline(tmp_path)
+        assert "its modules.json could not be loaded from the local cache" in self.load_offline(
+            tmp_path
+        )
 
     def test_no_such_model(self, tmp_path):
         assert "model='org/none' is not a local" in self.load_offline(tmp_path, "org/none")

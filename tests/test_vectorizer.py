@@ -16,7 +16,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
-from teachers import DIMENSION, FAMILIES, awkward_texts, save_sentence_transformer
+from teachers import (
+    DIMENSION,
+    FAMILIES,
+    awkward_texts,
+    save_sentence_transformer,
+    save_transformer,
+)
+from tokenizers import Tokenizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -84,12 +91,13 @@ class TestFit:
             vectorizer.fit(["a"])
         assert "Teacher" not in capfd.readouterr().err
 
-    def test_more_components_than_there_are_tokens(self, tmp_path):
-        folder = save_sentence_transformer("bert", tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=None)
-        tokens = StaticEmbeddingVectorizer(folder, n_components=1).fit(["a"]).vocabulary_
-        assert len(tokens) > DIMENSION  # so None is fine here
-        assert vectorizer.fit(["a"]).n_components_ == DIMENSION
+    @pytest.mark.parametrize("n_components", [401, None])
+    def test_more_components_than_there_are_tokens(self, n_components, tmp_path):
+        folder = save_transformer("bert", tmp_path, hidden_size=512)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components)
+        with pytest.raises(ValueError, match=f"n_components={n_components} must be at most 400"):
+            vectorizer.fit(["a"])
+        assert vectorizer.set_params(n_components=400).fit(["a"]).n_components_ == 400
 
     @pytest.mark.parametrize(
         ("X", "error", "message"),
@@ -169,12 +177,31 @@ class TestTransform:
             result = vectorizer.transform(documents)
         np.testing.assert_allclose(result, features, atol=1e-5)
 
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_tokens_are_those_of_the_published_tokenizer(self, family, tmp_path, texts):
+        folder = save_sentence_transformer(family, tmp_path)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8).fit(texts)
+        published = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        published.no_truncation()
+        published.no_padding()
+        row_of_token = vectorizer.vocabulary_
+        for text in [*awkward_texts(), *texts]:
+            rows, _ = vectorizer.table_.vocabulary.row_ids([text])
+            tokens = published.encode(text, add_special_tokens=False).tokens
+            assert rows.tolist() == [row_of_token[t] for t in tokens if t in row_of_token]
+
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
         with pytest.warns(UserWarning, match="3 of 4 texts have no known token") as caught:
             features = fitted.transform(["", "字", "[SEP]", "the"])
         assert len(caught) == 1
         assert caught[0].filename == __file__
         assert features.any(axis=1).tolist() == [False, False, False, True]
+
+    def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
+        with pytest.warns(UserWarning, match="1 of 2 texts") as caught:
+            vectorizer.fit_transform(["", "the"])
+        assert caught[0].filename == __file__
 
     def test_no_texts(self, fitted):
         features = fitted.transform([])
