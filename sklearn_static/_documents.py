@@ -103,8 +103,10 @@ def _is_null(item: Any) -> bool:
 
 def _check_encodable(documents: list[str]) -> None:
     """Raise on lone surrogates, which no tokenizer takes."""
-    for row, document in enumerate(documents):
-        if not document.isascii():  # a flag of the string: costs nothing for most texts
+    try:
+        "".join(documents).encode()  # much quicker than one by one
+    except UnicodeEncodeError:
+        for row, document in enumerate(documents):
             try:
                 document.encode()
             except UnicodeEncodeError as error:

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 
+from sklearn_static._pieces import PieceIndex, compiled_engine
 from sklearn_static._vocabulary import Vocabulary
 
-# Raise it when the state below changes, and keep reading the older ones.
+# Raise it when the state below changes so that older versions cannot read it, and keep reading
+# the older ones.
 FORMAT_VERSION = 1
+
+_FEW_ROWS = 512
 
 Quantize = Literal["float16", "int8"] | None
 Norm = Literal["l2"] | None
@@ -30,11 +34,14 @@ class StaticTable:
         The vectors as they are stored; read-only.
     scales : ndarray of float32, shape (n_tokens,), or None
         What each row of an int8 table is to be multiplied by; None for floats.
+    pieces : PieceIndex or None
+        The fast way from texts to rows; None if the tokenizer does not allow it.
     """
 
     vocabulary: Vocabulary
     stored: NDArray[Any]
     scales: NDArray[np.float32] | None = None
+    pieces: PieceIndex | None = None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
@@ -44,7 +51,11 @@ class StaticTable:
 
     @classmethod
     def from_vectors(
-        cls, vocabulary: Vocabulary, vectors: NDArray[np.float32], quantize: Quantize
+        cls,
+        vocabulary: Vocabulary,
+        vectors: NDArray[np.float32],
+        quantize: Quantize,
+        pieces: PieceIndex | None = None,
     ) -> "StaticTable":
         """Store vectors of shape (n_tokens, n_components) as `quantize` says.
 
@@ -56,6 +67,8 @@ class StaticTable:
             One vector per row.
         quantize : {"float16", "int8"} or None
             None stores float32. "int8" scales each row so that its largest magnitude is 127.
+        pieces : PieceIndex or None, default=None
+            The fast way from texts to rows, if there is one.
 
         Returns
         -------
@@ -68,17 +81,18 @@ class StaticTable:
             If a value is too large for float16.
         """
         if quantize is None:
-            return cls(vocabulary, vectors)
+            return cls(vocabulary, vectors, None, pieces)
         largest = np.abs(vectors).max(axis=1)
         if quantize == "int8":
             scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-            return cls(vocabulary, np.rint(vectors / scales[:, None]).astype(np.int8), scales)
+            codes = np.rint(vectors / scales[:, None]).astype(np.int8)
+            return cls(vocabulary, codes, scales, pieces)
         if largest.max() > np.finfo(np.float16).max:
             raise ValueError(
                 f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
                 f"table has {largest.max():.6g}; use quantize='int8' or None."
             )
-        return cls(vocabulary, vectors.astype(np.float16))
+        return cls(vocabulary, vectors.astype(np.float16), None, pieces)
 
     @property
     def n_components(self) -> int:
@@ -102,43 +116,67 @@ class StaticTable:
         return vectors if self.scales is None else vectors * self.scales[rows, None]
 
     def features(
-        self, documents: Sequence[str], *, max_length: int | None = None, norm: Norm = "l2"
-    ) -> NDArray[np.float32]:
+        self,
+        documents: Sequence[str],
+        out: NDArray[np.float32],
+        *,
+        max_length: int | None = None,
+        norm: Norm = "l2",
+    ) -> None:
         """Pool the vectors of each document's tokens.
 
         Parameters
         ----------
         documents : sequence of str of length n_documents
             The texts.
+        out : ndarray of float32, shape (n_documents, n_components)
+            Where the features go. A document without any token of the table is zero.
         max_length : int or None, default=None
             How many tokens of each text to read; None reads all.
         norm : {"l2"} or None, default="l2"
             "l2" gives the sum of the vectors, scaled to unit length; None gives their mean.
 
-        Returns
-        -------
-        features : ndarray of float32, shape (n_documents, n_components)
-            A document without any token of the table is zero.
+        Raises
+        ------
+        ValueError
+            If `norm` is neither.
         """
-        rows, offsets = self.vocabulary.row_ids(documents, max_length)
-        columns: NDArray[np.integer[Any]]
+        if norm not in ("l2", None):
+            raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
+        if self.pieces is None:
+            out[:] = self._pool(*self.vocabulary.row_ids(documents, max_length), norm)
+            return
+        engine = compiled_engine(documents)
+        if engine is None or not engine.features(
+            self.pieces, self.stored, self.scales, documents, max_length, norm == "l2", out
+        ):
+            out[:] = self._pool(*self.pieces.row_ids(documents, max_length), norm)
+
+    def _pool(
+        self, rows: NDArray[np.int32], offsets: NDArray[np.int64], norm: Norm
+    ) -> NDArray[np.float32]:
+        columns: NDArray[np.integer[Any]] = rows
+        sums: NDArray[np.float32]
         if self.stored.dtype == np.float32:
-            columns, vectors = rows, self.vectors()
+            vectors = self.vectors()
         else:
             # Only the rows that these documents use, so that memory stays bounded.
             used, columns = np.unique(rows, return_inverse=True)
             vectors = self.vectors(used)
-        counts = csr_matrix(
-            (np.ones(len(columns), dtype=np.float32), columns, offsets),
-            shape=(len(documents), len(vectors)),
-        )
-        sums: NDArray[np.float32] = counts @ vectors
-        if norm == "l2":
-            scale = np.linalg.norm(sums, axis=1)
-        elif norm is None:
-            scale = np.diff(offsets).astype(np.float32)
+        if len(offsets) == 2 and len(rows) <= _FEW_ROWS:  # setting a sparse matrix up takes longer
+            sums = vectors[columns].sum(axis=0, keepdims=True)
         else:
-            raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
+            counts = csr_matrix(
+                (np.ones(len(columns), dtype=np.float32), columns, offsets),
+                shape=(len(offsets) - 1, len(vectors)),
+            )
+            sums = counts @ vectors
+        if norm == "l2":
+            # In double precision, so that the order of the sum does not show.
+            scale = np.sqrt(np.einsum("ij,ij->i", sums, sums, dtype=np.float64))
+        else:
+            scale = np.diff(offsets)
+        scale = scale.astype(np.float32)
         scale[scale == 0] = 1
         sums /= scale[:, None]
         return sums
@@ -151,6 +189,9 @@ class StaticTable:
             "token_ids": self.vocabulary.token_ids,
             "stored": self.stored,
             "scales": self.scales,
+            # The index itself stays behind: it is filled again within the first texts, and would
+            # make the file larger than the table of a small model.
+            "piece_rule": None if self.pieces is None else self.pieces.rule,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -160,7 +201,7 @@ class StaticTable:
                 f"This model was saved in format {state['format_version']}; this version of "
                 f"sklearn-static reads up to format {FORMAT_VERSION}. Upgrade sklearn-static."
             )
-        tokenizer = Tokenizer.from_str(state["tokenizer"])
-        StaticTable.__init__(
-            self, Vocabulary(tokenizer, state["token_ids"]), state["stored"], state["scales"]
-        )
+        vocabulary = Vocabulary(Tokenizer.from_str(state["tokenizer"]), state["token_ids"])
+        rule = state.get("piece_rule")  # the first files of format 1 have none
+        pieces = None if rule is None else PieceIndex(vocabulary, rule)
+        StaticTable.__init__(self, vocabulary, state["stored"], state["scales"], pieces)

@@ -3,10 +3,13 @@
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -15,7 +18,6 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_static._cache import cached_outputs
@@ -27,6 +29,7 @@ from sklearn_static._distill import (
     zipf_probabilities,
 )
 from sklearn_static._documents import as_documents
+from sklearn_static._pieces import PieceIndex, piece_rule
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 
@@ -34,8 +37,10 @@ if TYPE_CHECKING:
     from sklearn_static._teacher import Teacher
 
 # What one step of transform takes at most: bounds its memory, whatever the documents.
-_BATCH_DOCUMENTS = 1024
-_BATCH_CHARACTERS = 1_000_000
+_BATCH_DOCUMENTS = 2048
+_BATCH_CHARACTERS = 250_000
+# How much of the training texts `fit` tries the fast path on, and fills its index from.
+_TRIED_BATCHES = 10
 
 
 class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -108,9 +113,10 @@ default="auto"
         Whether to stay off the network and use only models that are already on this machine.
 
     n_jobs : int or None, default=None
-        Number of threads that `transform` uses on top of those of the tokenizer, which takes
-        all cores by itself (the environment variable ``RAYON_NUM_THREADS`` limits it).
-        None means 1 unless in a :obj:`joblib.parallel_backend` context, -1 all processors.
+        Number of threads that `transform` uses. None means 1 unless in a
+        :obj:`joblib.parallel_backend` context, -1 all processors. Texts with pieces that were
+        not met before also occupy the tokenizer's own threads (the environment variable
+        ``RAYON_NUM_THREADS`` limits these).
 
     verbose : int, default=0
         From 1 on, `fit` shows a progress bar with the time left while the teacher runs.
@@ -334,7 +340,10 @@ default="auto"
             probabilities = self._probabilities(vocabulary, documents)
             vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
         self.table_ = StaticTable.from_vectors(
-            vocabulary, vectors.astype(np.float32), self.quantize
+            vocabulary,
+            vectors.astype(np.float32),
+            self.quantize,
+            self._pieces(vocabulary, documents),
         )
         self.explained_variance_ratio_ = explained
         self.n_components_ = self.table_.n_components
@@ -366,20 +375,36 @@ default="auto"
             counts += np.bincount(rows, minlength=len(vocabulary))
         return corpus_probabilities(counts)
 
+    def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
+        """Make sure, on real text too, that pieces have the tokens of whole texts."""
+        rule = piece_rule(vocabulary.tokenizer)
+        if rule is not None:
+            pieces = PieceIndex(vocabulary, rule)
+            tried = islice(_batches(documents), _TRIED_BATCHES)
+            if all(pieces.agrees(documents[batch]) for batch in tried):
+                return pieces
+        if self.verbose:
+            print("The teacher's tokenizer looks across spaces: transform takes the slow path.")
+        return None
+
     def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
         features = np.empty((len(documents), self.n_components_), dtype=np.float32)
 
         def fill(batch: slice) -> None:
-            features[batch] = self.table_.features(
-                documents[batch], max_length=self.max_length, norm=self.norm
+            self.table_.features(
+                documents[batch], features[batch], max_length=self.max_length, norm=self.norm
             )
 
         batches = list(_batches(documents))
-        if len(batches) == 1:  # a thread pool costs more than a short batch
-            fill(batches[0])
+        n_threads = min(effective_n_jobs(self.n_jobs), len(batches)) if len(batches) > 1 else 1
+        if n_threads == 1:
+            for batch in batches:
+                fill(batch)
         else:
-            Parallel(n_jobs=self.n_jobs, require="sharedmem")(map(delayed(fill), batches))
-        n_empty = len(documents) - np.count_nonzero(features.any(axis=1))
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(fill, batches))
+        maybe_empty = features[features[:, 0] == 0]  # looking at one column is quick
+        n_empty = np.count_nonzero(~maybe_empty.any(axis=1))
         if n_empty:
             warnings.warn(
                 f"{n_empty} of {len(documents)} texts have no known token; their features are "
@@ -418,12 +443,10 @@ default="auto"
 
 def _batches(documents: list[str]) -> Iterator[slice]:
     """Cut documents into runs of bounded length; every run has at least one."""
-    start = characters = 0
-    for i, document in enumerate(documents):
-        full = i - start == _BATCH_DOCUMENTS or characters + len(document) > _BATCH_CHARACTERS
-        if full and i > start:
-            yield slice(start, i)
-            start, characters = i, 0
-        characters += len(document)
-    if documents:
-        yield slice(start, len(documents))
+    ends = np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)))
+    start = before = 0
+    while start < len(documents):
+        stop = int(np.searchsorted(ends, before + _BATCH_CHARACTERS, side="right"))
+        stop = min(max(stop, start + 1), start + _BATCH_DOCUMENTS, len(documents))
+        yield slice(start, stop)
+        start, before = stop, ends[stop - 1]

@@ -131,16 +131,94 @@ class Vocabulary:
         offsets : ndarray of int64, shape (n_documents + 1,)
             Document i has ``rows[offsets[i]:offsets[i + 1]]``.
         """
+        return known_rows(*self.tokens(documents), max_length)
+
+    def tokens(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Tokenize, and keep the place of tokens without a row.
+
+        Parameters
+        ----------
+        documents : sequence of str of length n_documents
+            The texts.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (n_tokens,)
+            The row of each token, -1 where it has none.
+        offsets : ndarray of int64, shape (n_documents + 1,)
+            Document i has ``rows[offsets[i]:offsets[i + 1]]``.
+        """
+        ids, offsets = self.encode(documents)
+        return self.rows(ids), offsets
+
+    def encode(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Tokenize.
+
+        Parameters
+        ----------
+        documents : sequence of str of length n_documents
+            The texts.
+
+        Returns
+        -------
+        ids : ndarray of int32, shape (n_tokens,)
+            The tokenizer's id of each token.
+        offsets : ndarray of int64, shape (n_documents + 1,)
+            Document i has ``ids[offsets[i]:offsets[i + 1]]``.
+        """
         encodings = self.tokenizer.encode_batch_fast(documents, add_special_tokens=False)
-        ids_of_documents = [encoding.ids[:max_length] for encoding in encodings]
-        lengths = np.fromiter(map(len, ids_of_documents), np.int64, len(documents))
-        ids = np.fromiter(chain.from_iterable(ids_of_documents), np.int32, lengths.sum())
-        rows = self._row_of_id[ids]
-        known = rows >= 0
-        # known_before[t]: how many of the first t tokens have a row.
-        known_before = np.concatenate([[0], np.cumsum(known)])
-        token_offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return rows[known], known_before[token_offsets]
+        ids_of_documents = [encoding.ids for encoding in encodings]
+        offsets = np.zeros(len(documents) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in ids_of_documents], out=offsets[1:])
+        return np.fromiter(chain.from_iterable(ids_of_documents), np.int32, offsets[-1]), offsets
+
+    def rows(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Look up the row of each token id.
+
+        Parameters
+        ----------
+        ids : ndarray of int32, shape (n_tokens,)
+            As `encode` gives them.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (n_tokens,)
+            The row of each, -1 where it has none.
+        """
+        return self._row_of_id[ids]
+
+
+def known_rows(
+    rows: NDArray[np.int32], offsets: NDArray[np.int64], max_length: int | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Cut each document off after `max_length` tokens, and leave tokens without a row out.
+
+    Parameters
+    ----------
+    rows : ndarray of int32, shape (n_tokens,)
+        As `Vocabulary.tokens` gives them.
+    offsets : ndarray of int64, shape (n_documents + 1,)
+        Likewise.
+    max_length : int or None
+        How many tokens of a document to keep; None keeps all.
+
+    Returns
+    -------
+    rows : ndarray of int32, shape (n_rows,)
+        What is left.
+    offsets : ndarray of int64, shape (n_documents + 1,)
+        Where the documents begin in it.
+    """
+    kept = rows >= 0
+    if max_length is not None:
+        place = np.arange(len(rows)) - np.repeat(offsets[:-1], np.diff(offsets))
+        kept &= place < max_length
+    elif kept.all():
+        return rows, offsets
+    # kept_before[t]: how many of the first t tokens are left.
+    kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(kept, out=kept_before[1:])
+    return rows[kept], kept_before[offsets]
 
 
 def _special_ids(serialized: str, tokenizer: Tokenizer) -> set[int | None]:

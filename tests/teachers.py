@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
+
+from sklearn_static._table import StaticTable
 
 DIMENSION = 32
 N_TOKENS = 400
@@ -302,3 +305,10 @@ def awkward_texts() -> Iterator[str]:
         "a\u00a0b\u200bc",
     )
     yield from ("x" * 300, "nul\x00byte", "e\u0301 combining \u0301", "\uff11\uff12", "\ufeffbom")
+
+
+def features_of(table: StaticTable, documents: list[str], **options: object) -> np.ndarray:
+    """Give what `StaticTable.features` writes."""
+    out = np.full((len(documents), table.n_components), np.nan, dtype=np.float32)
+    table.features(documents, out, **options)
+    return out

@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-from teachers import wordpiece
+from teachers import features_of, wordpiece
 
 from sklearn_static import _table
 from sklearn_static._table import StaticTable
@@ -26,7 +26,7 @@ def table(request, vocabulary, vectors) -> StaticTable:
 
 
 def test_a_text_is_the_mean_of_its_tokens_vectors(table, texts):
-    features = table.features(texts, norm=None)
+    features = features_of(table, texts, norm=None)
     for text, feature in zip(texts, features, strict=True):
         rows, _ = table.vocabulary.row_ids([text])
         np.testing.assert_allclose(feature, table.vectors()[rows].mean(axis=0), atol=1e-5)
@@ -34,28 +34,28 @@ def test_a_text_is_the_mean_of_its_tokens_vectors(table, texts):
 
 
 def test_l2_gives_the_direction_of_the_mean(table, texts):
-    means = table.features(texts, norm=None)
-    features = table.features(texts, norm="l2")
+    means = features_of(table, texts, norm=None)
+    features = features_of(table, texts, norm="l2")
     np.testing.assert_allclose(
         features, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6
     )
 
 
 def test_neighbours_do_not_matter(table, texts):
-    together = table.features(texts)
-    alone = np.vstack([table.features([text]) for text in texts])
+    together = features_of(table, texts)
+    alone = np.vstack([features_of(table, [text]) for text in texts])
     np.testing.assert_array_equal(together, alone)
 
 
 def test_texts_without_a_token_are_zero(table):
-    features = table.features(["", "字", "[SEP]", "the"])
+    features = features_of(table, ["", "字", "[SEP]", "the"])
     assert features.any(axis=1).tolist() == [False, False, False, True]
-    assert table.features([]).shape == (0, 8)
+    assert features_of(table, []).shape == (0, 8)
 
 
 def test_a_norm_set_after_fit_is_checked(table):
     with pytest.raises(ValueError, match="norm must be 'l2' or None, got 'l1'"):
-        table.features(["the"], norm="l1")
+        features_of(table, ["the"], norm="l1")
 
 
 def test_float16_is_rounded(vocabulary, vectors):
@@ -90,7 +90,7 @@ def test_arrays_are_read_only(table):
 
 def test_pickle(table, texts):
     again = pickle.loads(pickle.dumps(table))
-    np.testing.assert_array_equal(again.features(texts), table.features(texts))
+    np.testing.assert_array_equal(features_of(again, texts), features_of(table, texts))
 
 
 def test_a_newer_format_is_refused(table, monkeypatch):
