@@ -27,7 +27,7 @@ from sentence_transformers import SentenceTransformer
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 
-from sklearn_static import StaticEmbeddingVectorizer, _pieces
+from sklearn_static import StaticEmbeddingVectorizer, _table
 
 MODEL = str(get_model_path())
 ONE_TEXT = ["my new card has still not arrived yet"]
@@ -38,11 +38,11 @@ def portable(run: Callable[[], object]) -> Callable[[], object]:
     """Run without the compiled engine."""
 
     def without() -> object:
-        seen, _pieces._characters_seen = _pieces._characters_seen, -(10**12)
+        seen, _table._characters_seen = _table._characters_seen, -(10**12)
         try:
             return run()
         finally:
-            _pieces._characters_seen = seen
+            _table._characters_seen = seen
 
     return without
 
@@ -175,7 +175,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*no known token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    _pieces._characters_seen = 10**9  # the compiled engine from the first call on
+    _table._characters_seen = 10**9  # the compiled engine from the first call on
     print(texts.machine())
 
     fitted: dict[str, object] = {}

@@ -6,6 +6,7 @@ abort the process when two Python threads use them or after a fork.
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
@@ -60,9 +61,9 @@ def features(
     done : bool
         False where tokenizing whole texts is cheaper; `out` is then left as it was.
     """
-    fast = index.fast
+    fast = _copies.get(index)
     if fast is None or fast.missed > fast.n_pieces:
-        fast = index.fast = FastIndex(index)
+        fast = _copies[index] = FastIndex(index)
     numbers, offsets, missing = fast.find(documents)
     fast.missed += len(missing)
     resolved = index.resolve(missing, len(numbers))
@@ -86,6 +87,7 @@ def features(
     return True
 
 
+_copies: WeakKeyDictionary["PieceIndex", "FastIndex"] = WeakKeyDictionary()
 _NO_SCALES = np.empty(0, dtype=np.float32)
 _ALL = np.iinfo(np.int64).max
 

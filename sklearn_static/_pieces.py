@@ -9,17 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from threading import Lock
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sklearn_static._vocabulary import Vocabulary, known_rows
-
-if TYPE_CHECKING:
-    from sklearn_static._fast import FastIndex
 
 # The index stops to grow at either; it then takes some 60 MB.
 MAX_PIECES = 250_000
@@ -148,8 +144,6 @@ class PieceIndex:
         self.rule = rule
         self._marker = _marker(vocabulary.tokenizer) if rule == "words" else None
         self.lock = Lock()
-        # The compiled engine's copy of it, once there is one.
-        self.fast: FastIndex | None = None
         self._n_bytes = 0
         # From a piece to its number, in the order of the numbers. Piece i has the rows
         # rows[starts[i]:starts[i + 1]], -1 for a token without one.
@@ -218,6 +212,9 @@ class PieceIndex:
     ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int32]] | None:
         """Tokenize pieces that were not found, and remember them while there is room.
 
+        Gives None where whole texts are cheaper: the index is full, and a large part of the
+        pieces is not in it.
+
         Parameters
         ----------
         missing : list of bytes
@@ -233,9 +230,6 @@ class PieceIndex:
             As the attribute, for these numbers too.
         rows : ndarray of int32
             As the attribute, for these numbers too.
-
-        None is returned instead where whole texts are cheaper: the index is full, and a large
-        part of the pieces is not in it.
         """
         if not missing:
             return [], self.starts, self.rows
@@ -331,34 +325,6 @@ def _marker(tokenizer: Tokenizer) -> tuple[str, int] | None:
 _PIECES_PER_TEXT = 64
 # One missing piece costs about as much as so many found ones save.
 _PIECES_PER_MISS = 4
-
-# Loading the compiled engine takes as long as the portable one takes for so much text.
-_CHARACTERS_TO_PAY = 15_000_000
-_characters_seen = 0
-
-
-def compiled_engine(documents: Sequence[str]) -> ModuleType | None:
-    """Give the module `_fast` once it pays for itself.
-
-    Parameters
-    ----------
-    documents : sequence of str
-        What is to be transformed next.
-
-    Returns
-    -------
-    engine : module or None
-        None before this process has seen enough text, and where numba is not installed.
-    """
-    global _characters_seen  # of the process, as the engine is
-    if _characters_seen < _CHARACTERS_TO_PAY:
-        _characters_seen += sum(map(len, documents))
-        return None
-    try:
-        from sklearn_static import _fast
-    except ImportError:
-        return None
-    return _fast
 
 
 def _split(documents: Iterable[str], rule: Rule) -> list[bytes]:

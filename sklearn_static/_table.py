@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 
-from sklearn_static._pieces import PieceIndex, compiled_engine
+from sklearn_static._pieces import PieceIndex
 from sklearn_static._vocabulary import Vocabulary
 
 # Raise it when the state below changes so that older versions cannot read it, and keep reading
@@ -205,3 +206,32 @@ class StaticTable:
         rule = state.get("piece_rule")  # the first files of format 1 have none
         pieces = None if rule is None else PieceIndex(vocabulary, rule)
         StaticTable.__init__(self, vocabulary, state["stored"], state["scales"], pieces)
+
+
+# Loading the compiled engine takes as long as the portable one takes for so much text.
+_CHARACTERS_TO_PAY = 15_000_000
+_characters_seen = 0
+
+
+def compiled_engine(documents: Sequence[str]) -> ModuleType | None:
+    """Give the module `_fast` once it pays for itself.
+
+    Parameters
+    ----------
+    documents : sequence of str
+        What is to be transformed next.
+
+    Returns
+    -------
+    engine : module or None
+        None before this process has seen enough text, and where numba is not installed.
+    """
+    global _characters_seen  # of the process, as the engine is
+    if _characters_seen < _CHARACTERS_TO_PAY:
+        _characters_seen += sum(map(len, documents))
+        return None
+    try:
+        from sklearn_static import _fast
+    except ImportError:
+        return None
+    return _fast

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from teachers import corpus
 
-from sklearn_static import StaticEmbeddingVectorizer, _pieces
+from sklearn_static import StaticEmbeddingVectorizer, _table
 
 SECONDS = 15  # for each engine
 
@@ -21,7 +21,7 @@ SECONDS = 15  # for each engine
 def vectorizer(request, bert_folder, monkeypatch) -> StaticEmbeddingVectorizer:
     """A vectorizer of its own, whose index is nearly empty."""
     seen = 10**12 if request.param == "compiled" else -(10**12)
-    monkeypatch.setattr(_pieces, "_characters_seen", seen)
+    monkeypatch.setattr(_table, "_characters_seen", seen)
     return StaticEmbeddingVectorizer(bert_folder, n_components=8, n_jobs=2).fit(["a"])
 
 
@@ -83,9 +83,9 @@ def test_n_jobs_does_not_change_features(vectorizer, texts):
 
 CODE = """
 import sys, joblib
-from sklearn_static import _pieces
+from sklearn_static import _table
 {prelude}
-_pieces._characters_seen = 10**12
+_table._characters_seen = 10**12
 vectorizer = joblib.load({path!r})
 print(vectorizer.transform(["the value of it", "or not"]).sum().item(), "numba" in sys.modules)
 """
@@ -127,7 +127,7 @@ def test_fresh_interpreters(prelude, environment, has_numba, fitted, tmp_path):
 
 def test_new_texts_while_others_read(bert_folder, monkeypatch):
     """Writers grow the index under readers that hold its older arrays."""
-    monkeypatch.setattr(_pieces, "_characters_seen", 10**12)
+    monkeypatch.setattr(_table, "_characters_seen", 10**12)
     vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"])
     words = sorted({word for text in corpus() for word in text.split()})
     expected = vectorizer.transform([" ".join(words)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from teachers import FAMILIES, awkward_texts, corpus, features_of
 from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
 
-from sklearn_static import _pieces
+from sklearn_static import _pieces, _table
 from sklearn_static._pieces import PieceIndex, piece_rule
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
@@ -199,9 +199,9 @@ class TestFeatures:
         documents = [*awkward_texts(), *corpus()]
         exact = dataclasses.replace(table, pieces=None)
         expected = features_of(exact, documents, max_length=max_length, norm=norm)
-        monkeypatch.setattr(_pieces, "_characters_seen", -(10**12))
+        monkeypatch.setattr(_table, "_characters_seen", -(10**12))
         portable = features_of(table, documents, max_length=max_length, norm=norm)
-        monkeypatch.setattr(_pieces, "_characters_seen", 10**12)
+        monkeypatch.setattr(_table, "_characters_seen", 10**12)
         compiled = features_of(table, documents, max_length=max_length, norm=norm)
         np.testing.assert_array_equal(portable, expected)
         np.testing.assert_array_equal(compiled, expected)
@@ -210,7 +210,7 @@ class TestFeatures:
 
     def test_a_full_index(self, table, monkeypatch):
         monkeypatch.setattr(_pieces, "MAX_PIECES", 20)
-        monkeypatch.setattr(_pieces, "_characters_seen", 10**12)
+        monkeypatch.setattr(_table, "_characters_seen", 10**12)
         documents = list(corpus())
         exact = dataclasses.replace(table, pieces=None)
         for _ in range(3):
@@ -220,9 +220,9 @@ class TestFeatures:
 
 
 def test_the_compiled_engine_is_loaded_when_it_pays(monkeypatch):
-    monkeypatch.setattr(_pieces, "_characters_seen", 0)
-    monkeypatch.setattr(_pieces, "_CHARACTERS_TO_PAY", 10)
-    assert _pieces.compiled_engine(["12345"]) is None
-    assert _pieces.compiled_engine(["12345"]) is None
+    monkeypatch.setattr(_table, "_characters_seen", 0)
+    monkeypatch.setattr(_table, "_CHARACTERS_TO_PAY", 10)
+    assert _table.compiled_engine(["12345"]) is None
+    assert _table.compiled_engine(["12345"]) is None
     pytest.importorskip("numba")
-    assert _pieces.compiled_engine(["1"]) is not None
+    assert _table.compiled_engine(["1"]) is not None
