@@ -212,8 +212,7 @@ class PieceIndex:
     ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int32]] | None:
         """Tokenize pieces that were not found, and remember them while there is room.
 
-        Gives None where whole texts are cheaper: the index is full, and a large part of the
-        pieces is not in it.
+        Gives None where whole texts are cheaper, since many of the pieces are new.
 
         Parameters
         ----------
@@ -236,7 +235,9 @@ class PieceIndex:
         # Other threads, or a copy of the index that it has outgrown, may have missed less.
         distinct = [piece for piece in dict.fromkeys(missing) if piece not in self.number_of]
         full = len(self.number_of) >= MAX_PIECES or self._n_bytes >= 0.99 * MAX_PIECE_BYTES
-        if full and len(distinct) > n_pieces / _PIECES_PER_MISS:
+        familiar = len(self.number_of) > _FAMILIAR and n_pieces > _FAMILIAR / 10
+        new = len(distinct) / n_pieces
+        if (full and new > _NEW_TO_FULL) or (familiar and new > _NEW_TO_FAMILIAR):
             return None
         if not distinct:
             return [self.number_of[piece] for piece in missing], self.starts, self.rows
@@ -323,8 +324,11 @@ def _marker(tokenizer: Tokenizer) -> tuple[str, int] | None:
 
 
 _PIECES_PER_TEXT = 64
-# One missing piece costs about as much as so many found ones save.
-_PIECES_PER_MISS = 4
+# A text of which more than this share is new is left to the tokenizer: by an index that cannot
+# learn from it, and by one that has seen enough language to tell that this is none.
+_NEW_TO_FULL = 0.25
+_NEW_TO_FAMILIAR = 0.5
+_FAMILIAR = 10_000  # pieces
 
 
 def _split(documents: Iterable[str], rule: Rule) -> list[bytes]:

@@ -126,13 +126,13 @@ default="auto"
 
     Attributes
     ----------
-    vectors_ : ndarray of float32, shape (n_tokens, n_components_)
+    vectors_ : ndarray of float32, shape (n_tokens, n_components)
         The weighted vector of each token; read-only. Of a quantized table, a float32 copy.
 
     vocabulary_ : dict
         From each token's string to its row in `vectors_`.
 
-    explained_variance_ratio_ : ndarray of float64, shape (n_components_,)
+    explained_variance_ratio_ : ndarray of float64, shape (n_components,)
         Share of the variance of the teacher's outputs that each component explains.
 
     n_components_ : int
@@ -285,7 +285,7 @@ default="auto"
 
         Returns
         -------
-        features : ndarray of float32, shape (n_documents, n_components_)
+        features : ndarray of float32, shape (n_documents, n_components)
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
@@ -302,7 +302,7 @@ default="auto"
 
         Returns
         -------
-        features : ndarray of float32, shape (n_documents, n_components_)
+        features : ndarray of float32, shape (n_documents, n_components)
             One row per text; zero where a text has no known token.
 
         Raises
@@ -415,7 +415,7 @@ default="auto"
 
     @property
     def vectors_(self) -> NDArray[np.float32]:
-        """The weighted vector of each token, shape (n_tokens, n_components_)."""
+        """The weighted vector of each token, shape (n_tokens, n_components)."""
         return self.table_.vectors()
 
     @property
