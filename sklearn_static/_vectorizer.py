@@ -384,7 +384,7 @@ default="auto"
             if all(pieces.agrees(documents[batch]) for batch in tried):
                 return pieces
         if self.verbose:
-            print("The teacher's tokenizer looks across spaces: transform takes the slow path.")
+            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
         return None
 
     def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:

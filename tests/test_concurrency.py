@@ -14,7 +14,7 @@ from teachers import corpus
 
 from sklearn_static import StaticEmbeddingVectorizer, _table
 
-SECONDS = 15  # for each engine
+SECONDS = 30  # for each engine
 
 
 @pytest.fixture(params=["portable", "compiled"])

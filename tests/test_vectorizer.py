@@ -24,6 +24,7 @@ from teachers import (
     save_transformer,
 )
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -189,6 +190,18 @@ class TestTransform:
             rows, _ = vectorizer.table_.vocabulary.row_ids([text])
             tokens = published.encode(text, add_special_tokens=False).tokens
             assert rows.tolist() == [row_of_token[t] for t in tokens if t in row_of_token]
+
+    def test_a_tokenizer_that_looks_across_spaces_reads_whole_texts(self, tmp_path, capsys):
+        folder = save_sentence_transformer("roberta", tmp_path)
+        path = str(folder / "tokenizer.json")
+        tokenizer = Tokenizer.from_file(path)
+        tokenizer.normalizer = Replace(" the ", " ")
+        tokenizer.save(path)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1)
+        features = vectorizer.fit_transform(["return the value", "return value"])
+        np.testing.assert_array_equal(features[0], features[1])
+        assert vectorizer.table_.pieces is None
+        assert "reads whole texts" in capsys.readouterr().out
 
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
         with pytest.warns(UserWarning, match="3 of 4 texts have no known token") as caught:
