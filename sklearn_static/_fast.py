@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def features(
     found, starts, rows = resolved
     if missing:
         numbers[numbers == _EMPTY] = found
-    _POOL[stored.dtype](
+    _pool(
         numbers,
         offsets,
         starts,
@@ -80,7 +81,7 @@ def features(
         stored.view(np.uint16) if stored.dtype == np.float16 else stored,
         _NO_SCALES if scales is None else scales,
         _HALVES,
-        _ALL if max_length is None else max_length,
+        _ALL if max_length is None else min(max_length, _ALL),
         unit_length,
         out,
     )
@@ -164,7 +165,7 @@ class FastIndex:
 # has it; 0 for bytes that do not begin one.
 _PLAIN = np.zeros(256, dtype=np.uint8)
 _PLAIN[0x21:0x7F] = 1
-_PLAIN[0xC3:0xCC] = _PLAIN[0xCE:0xD2] = 2
+_PLAIN[0xC3:0xCB] = _PLAIN[0xCF:0xD2] = 2
 _PLAIN[0xE4:0xEA] = _PLAIN[0xEB:0xED] = 3
 
 
@@ -269,136 +270,99 @@ def _find(
     return n_missing
 
 
-# One kernel per way of storing the table; each adds rows to the total, in their order. Four rows
-# at a time, since most of the time goes into waiting for rows that are not in the cache.
+def _value(table: Any, row: Any, j: Any, scales: Any, halves: Any) -> Any:
+    """Read one value of the table; compiled code has a version for each way of storing it."""
+    raise NotImplementedError
+
+
+# Without types: numba compares the signature with those of the lambdas.
+@overload(_value, inline="always")
+def _value_as_stored(table, row, j, scales, halves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if table.dtype == numba.int8:
+        return lambda table, row, j, scales, halves: np.float32(table[row, j]) * scales[row]
+    if table.dtype == numba.uint16:
+        return lambda table, row, j, scales, halves: halves[table[row, j]]
+    return lambda table, row, j, scales, halves: table[row, j]
+
+
 @_compile
-def _add_float32(
+def _add_rows(
     total: NDArray[np.float32],
-    table: NDArray[np.float32],
+    table: NDArray[Any],
     rows: NDArray[np.int32],
     n_rows: int,
     scales: NDArray[np.float32],
     halves: NDArray[np.float32],
 ) -> None:
+    # In their order, and four at a time: most of the time goes into waiting for rows that are
+    # not in the cache.
     whole = n_rows - n_rows % 4
     for i in range(0, whole, 4):
         a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
         for j in range(len(total)):
-            total[j] = (((total[j] + table[a, j]) + table[b, j]) + table[c, j]) + table[d, j]
+            value = total[j] + _value(table, a, j, scales, halves)
+            value += _value(table, b, j, scales, halves)
+            value += _value(table, c, j, scales, halves)
+            value += _value(table, d, j, scales, halves)
+            total[j] = value
     for i in range(whole, n_rows):
         a = rows[i]
         for j in range(len(total)):
-            total[j] += table[a, j]
+            total[j] += _value(table, a, j, scales, halves)
 
 
 @_compile
-def _add_int8(
-    total: NDArray[np.float32],
-    table: NDArray[np.int8],
+def _pool(
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    starts: NDArray[np.int64],
     rows: NDArray[np.int32],
-    n_rows: int,
+    table: NDArray[Any],
     scales: NDArray[np.float32],
     halves: NDArray[np.float32],
+    max_length: int,
+    unit_length: bool,
+    features: NDArray[np.float32],
 ) -> None:
-    whole = n_rows - n_rows % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+    total = np.empty(features.shape[1], dtype=np.float32)
+    waiting = np.empty(_WAITING, dtype=np.int32)
+    for document in range(len(features)):
+        total[:] = 0
+        n_known = 0
+        n_tokens = 0
+        n_waiting = 0
+        for i in range(offsets[document], offsets[document + 1]):
+            number = numbers[i]
+            for k in range(starts[number], starts[number + 1]):
+                n_tokens += 1
+                if n_tokens > max_length:
+                    break
+                if rows[k] >= 0:
+                    n_known += 1
+                    waiting[n_waiting] = rows[k]
+                    n_waiting += 1
+                    if n_waiting == _WAITING:
+                        _add_rows(total, table, waiting, n_waiting, scales, halves)
+                        n_waiting = 0
+        _add_rows(total, table, waiting, n_waiting, scales, halves)
+        if unit_length:
+            # In double precision, so that the order of the sum does not show.
+            squares = np.zeros(8)
+            for j in range(0, len(total) - 7, 8):
+                for lane in range(8):
+                    squares[lane] += np.float64(total[j + lane]) ** 2
+            for j in range(len(total) - len(total) % 8, len(total)):
+                squares[0] += np.float64(total[j]) ** 2
+            scale = np.float32(np.sqrt(squares.sum()))
+        else:
+            scale = np.float32(n_known)
+        if scale == 0:
+            scale = np.float32(1)
         for j in range(len(total)):
-            total[j] = (
-                (
-                    (total[j] + np.float32(table[a, j]) * scales[a])
-                    + np.float32(table[b, j]) * scales[b]
-                )
-                + np.float32(table[c, j]) * scales[c]
-            ) + np.float32(table[d, j]) * scales[d]
-    for i in range(whole, n_rows):
-        a = rows[i]
-        for j in range(len(total)):
-            total[j] += np.float32(table[a, j]) * scales[a]
-
-
-@_compile
-def _add_float16(
-    total: NDArray[np.float32],
-    table: NDArray[np.uint16],
-    rows: NDArray[np.int32],
-    n_rows: int,
-    scales: NDArray[np.float32],
-    halves: NDArray[np.float32],
-) -> None:
-    whole = n_rows - n_rows % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-        for j in range(len(total)):
-            total[j] = (
-                ((total[j] + halves[table[a, j]]) + halves[table[b, j]]) + halves[table[c, j]]
-            ) + halves[table[d, j]]
-    for i in range(whole, n_rows):
-        a = rows[i]
-        for j in range(len(total)):
-            total[j] += halves[table[a, j]]
-
-
-def _make_pool(add_rows: Callable[..., Any]) -> Callable[..., Any]:
-    @_compile
-    def pool(
-        numbers: NDArray[np.int32],
-        offsets: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        rows: NDArray[np.int32],
-        table: NDArray[Any],
-        scales: NDArray[np.float32],
-        halves: NDArray[np.float32],
-        max_length: int,
-        unit_length: bool,
-        features: NDArray[np.float32],
-    ) -> None:
-        total = np.empty(features.shape[1], dtype=np.float32)
-        waiting = np.empty(_WAITING, dtype=np.int32)
-        for document in range(len(features)):
-            total[:] = 0
-            n_known = 0
-            n_tokens = 0
-            n_waiting = 0
-            for i in range(offsets[document], offsets[document + 1]):
-                number = numbers[i]
-                for k in range(starts[number], starts[number + 1]):
-                    n_tokens += 1
-                    if n_tokens > max_length:
-                        break
-                    if rows[k] >= 0:
-                        n_known += 1
-                        waiting[n_waiting] = rows[k]
-                        n_waiting += 1
-                        if n_waiting == _WAITING:
-                            add_rows(total, table, waiting, n_waiting, scales, halves)
-                            n_waiting = 0
-            add_rows(total, table, waiting, n_waiting, scales, halves)
-            if unit_length:
-                # In double precision, so that the order of the sum does not show.
-                squares = np.zeros(8)
-                for j in range(0, len(total) - 7, 8):
-                    for lane in range(8):
-                        squares[lane] += np.float64(total[j + lane]) ** 2
-                for j in range(len(total) - len(total) % 8, len(total)):
-                    squares[0] += np.float64(total[j]) ** 2
-                scale = np.float32(np.sqrt(squares.sum()))
-            else:
-                scale = np.float32(n_known)
-            if scale == 0:
-                scale = np.float32(1)
-            for j in range(len(total)):
-                features[document, j] = total[j] / scale
-
-    return pool
+            features[document, j] = total[j] / scale
 
 
 # A multiple of four.
 _WAITING = 64
-_POOL = {
-    np.dtype(np.float32): _make_pool(_add_float32),
-    np.dtype(np.int8): _make_pool(_add_int8),
-    np.dtype(np.float16): _make_pool(_add_float16),
-}
 # What each of the 65,536 half floats is, by its bits: numba has no half floats.
 _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)

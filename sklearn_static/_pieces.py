@@ -5,11 +5,13 @@ order. Pieces repeat (Zipf's law), so nearly all of the tokenizer's work is foun
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from threading import Lock
 from typing import Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +34,11 @@ _CUT = b"\xff"
 _NO_SEPARATORS = (b"\x0b", b"\x0c")
 _WHITE_SPACE = re.compile(rb"[ \t\n\r]+")
 # A space between two plain characters: printable ASCII, or letters and ideographs of blocks
-# without combining marks (U+00C0 to U+02FF, U+0380 to U+047F, U+4000 to U+9FFF, U+B000 to
-# U+CFFF), by the first of their bytes.
+# without combining marks and without characters that stand for a space with a mark (U+00C0 to
+# U+02BF, U+03C0 to U+047F, U+4000 to U+9FFF, U+B000 to U+CFFF), by the first of their bytes.
 _PLAIN_SPACE = re.compile(
-    rb" (?=[!-~\xc3-\xcb\xce-\xd1\xe4-\xe9\xeb\xec])"
-    rb"(?:(?<=[!-~] )|(?<=[\xc3-\xcb\xce-\xd1]. )|(?<=[\xe4-\xe9\xeb\xec].. ))",
+    rb" (?=[!-~\xc3-\xca\xcf-\xd1\xe4-\xe9\xeb\xec])"
+    rb"(?:(?<=[!-~] )|(?<=[\xc3-\xca\xcf-\xd1]. )|(?<=[\xe4-\xe9\xeb\xec].. ))",
     re.DOTALL,
 )
 
@@ -62,7 +64,7 @@ def piece_rule(tokenizer: Tokenizer) -> Rule | None:
     pre_tokenizers = _flat(state["pre_tokenizer"], "pretokenizers")
     added = state["added_tokens"]
     # An added token is found before anything else is done, whatever stands around it.
-    if any(len(token["content"].split()) != 1 or token["single_word"] for token in added):
+    if any(token["single_word"] or _has_space(token, tokenizer) for token in added):
         return None
     if all(n["type"] in _BY_CHARACTER for n in normalizers) and _splits_words(pre_tokenizers):
         return "words"
@@ -83,6 +85,15 @@ _SPLIT_PATTERNS = {
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     for number in (r"\p{N}", r"\p{N}{1,3}")
 }
+
+
+def _has_space(token: dict[str, Any], tokenizer: Tokenizer) -> bool:
+    content: str = token["content"]
+    if content.split() != [content]:
+        return True
+    if not token["normalized"] or tokenizer.normalizer is None:
+        return False
+    return len(tokenizer.normalizer.normalize_str(content).split()) != 1
 
 
 def _flat(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
@@ -116,13 +127,16 @@ def _splits_before_spaces(pre_tokenizers: list[dict[str, Any]]) -> bool:
 
 def _keeps_plain_spaces(normalizer: dict[str, Any]) -> bool:
     if normalizer["type"] == "Replace":
-        (pattern,) = normalizer["pattern"].values()
-        return pattern in (" {2,}", "  ") or (
-            "String" in normalizer["pattern"] and " " not in pattern + normalizer["content"]
-        )
+        pattern, content = normalizer["pattern"], normalizer["content"]
+        if pattern in ({"Regex": " {2,}"}, {"String": "  "}):
+            return content in (" ", "\u2581")
+        # One thing for another, neither of them a space or nothing.
+        old = pattern.get("String", "")
+        return bool(old.split() == [old] and content.split() == [content])
     if normalizer["type"] == "Strip":
         return not normalizer["strip_left"]
-    return normalizer["type"] in _BY_CHARACTER | {"Precompiled"}
+    # Not those that add spaces or take characters away.
+    return normalizer["type"] in {"Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled"}
 
 
 class PieceIndex:
@@ -144,6 +158,7 @@ class PieceIndex:
         self.rule = rule
         self._marker = _marker(vocabulary.tokenizer) if rule == "words" else None
         self.lock = Lock()
+        _indexes.add(self)
         self._n_bytes = 0
         # From a piece to its number, in the order of the numbers. Piece i has the rows
         # rows[starts[i]:starts[i + 1]], -1 for a token without one.
@@ -247,7 +262,7 @@ class PieceIndex:
             if not full:
                 self._enter(distinct, rows, lengths)
             starts, all_rows, n = self.starts, self.rows, len(self.number_of)
-        forgotten = [i for i, piece in enumerate(distinct) if piece not in self.number_of]
+            forgotten = [i for i, piece in enumerate(distinct) if piece not in self.number_of]
         if not forgotten:
             return [self.number_of[piece] for piece in missing], starts, all_rows
         # Numbers for this call alone, behind those of the index.
@@ -313,6 +328,19 @@ def _with_room(array: NDArray[Any], length: int) -> NDArray[Any]:
     longer = np.zeros(max(length, 2 * len(array)), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+_indexes: WeakSet[PieceIndex] = WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked child: the thread that held a lock was left behind."""
+    for index in _indexes:
+        index.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _marker(tokenizer: Tokenizer) -> tuple[str, int] | None:

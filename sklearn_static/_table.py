@@ -164,7 +164,8 @@ class StaticTable:
             # Only the rows that these documents use, so that memory stays bounded.
             used, columns = np.unique(rows, return_inverse=True)
             vectors = self.vectors(used)
-        if len(offsets) == 2 and len(rows) <= _FEW_ROWS:  # setting a sparse matrix up takes longer
+        if len(offsets) == 2 and len(rows) <= _FEW_ROWS and self.n_components > 1:
+            # Quicker than to set a sparse matrix up; NumPy adds a single column in another order.
             sums = vectors[columns].sum(axis=0, keepdims=True)
         else:
             counts = csr_matrix(

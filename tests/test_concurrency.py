@@ -66,6 +66,21 @@ def test_a_forked_child(vectorizer, texts):
     np.testing.assert_array_equal(new_features, vectorizer.transform(new))
 
 
+def test_a_fork_while_another_thread_writes(vectorizer):
+    """The thread that holds the lock does not exist in the child."""
+    context = get_context("fork")
+    queue = context.SimpleQueue()
+    new = ["a-piece-that-is-new-to-the-child"]
+    child = context.Process(target=lambda: queue.put(vectorizer.transform(new)))
+    with vectorizer.table_.pieces.lock:
+        child.start()
+    child.join(timeout=30)
+    if child.is_alive():
+        child.kill()
+        pytest.fail("the child waits for ever")
+    np.testing.assert_array_equal(queue.get(), vectorizer.transform(new))
+
+
 def test_loky_workers(vectorizer, texts):
     expected = vectorizer.transform(texts)
     results = joblib.Parallel(n_jobs=2)(

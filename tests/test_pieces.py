@@ -1,6 +1,7 @@
 """The fast path gives what the tokenizer gives, on every text, in both engines."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 
@@ -136,15 +137,35 @@ def with_token(token: AddedToken, family: str) -> Tokenizer:
         lambda: with_token(AddedToken("two words"), "bert"),
         lambda: with_token(AddedToken("word", single_word=True), "bert"),
         lambda: with_token(AddedToken("word", rstrip=True), "roberta"),
+        lambda: with_token(AddedToken("word ", normalized=False), "roberta"),
+        lambda: with_token(AddedToken(" word"), "bert"),
+        lambda: with_token(AddedToken("a\u00b4b", normalized=True), "xlm-roberta"),
         lambda: change("roberta", pre_tokenizer=pre_tokenizers.Split(" and ", "isolated")),
         lambda: change("xlm-roberta", pre_tokenizer=pre_tokenizers.Metaspace(split=False)),
         lambda: change("xlm-roberta", normalizer=normalizers.Strip()),
         lambda: change("xlm-roberta", normalizer=normalizers.Replace("a b", "ab")),
+        lambda: change("xlm-roberta", normalizer=normalizers.Replace("a", "")),
+        lambda: change("xlm-roberta", normalizer=normalizers.Replace("a", " ")),
+        lambda: change("xlm-roberta", normalizer=normalizers.Replace(" {2,}", " ")),
+        lambda: change("xlm-roberta", normalizer=normalizers.Replace("  ", "")),
+        lambda: change("roberta", normalizer=normalizers.BertNormalizer(lowercase=False)),
+        lambda: change("roberta", normalizer=normalizers.StripAccents()),
         lambda: change("bert", normalizer=normalizers.Prepend("x")),
     ],
 )
 def test_what_looks_across_spaces_has_no_rule(tokenizer: Callable[[], Tokenizer]):
     assert piece_rule(tokenizer()) is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["NFKC", "NFKD"])
+def test_characters_that_stand_for_a_space_with_a_mark(kind, engine):
+    tokenizer = change("xlm-roberta", normalizer=getattr(normalizers, kind)())
+    index = PieceIndex(Vocabulary.from_tokenizer(tokenizer), piece_rule(tokenizer))
+    spacing = [chr(c) for c in range(0x80, 0x500) if " " in unicodedata.normalize(kind, chr(c))]
+    assert len(spacing) > 8
+    for mark in spacing:
+        assert_exact(index, engine, [f"a {mark} b", f"a{mark} b", f"a {mark}b", f"{mark} {mark}"])
 
 
 def test_disagreement_on_real_text_is_noticed():
@@ -180,6 +201,32 @@ class TestBounds:
         assert_exact(index, "portable", list(corpus()))
         assert 50 < sum(map(len, index.number_of)) <= 100
 
+    def test_a_piece_that_another_thread_enters_meanwhile(self, monkeypatch):
+        """A finds no room for a piece; B enters it as soon as A has let go of the lock."""
+        monkeypatch.setattr(_pieces, "MAX_PIECE_BYTES", 220)
+        index = PieceIndex(vocabulary("bert"), "words")
+        long = b"x" * 215
+
+        class Schedule:
+            lock = index.lock
+            entered = False
+
+            def __enter__(self) -> None:
+                self.lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self.lock.release()
+                if not self.entered:
+                    self.entered = True
+                    index._n_bytes = 0  # room for what A had to leave out
+                    index.resolve([b"value", b"return"], 2)
+
+        index.lock = Schedule()
+        found, starts, rows = index.resolve([long, b"value"], 2)
+        for piece, number in zip([long, b"value"], found, strict=True):
+            expected, _ = index.vocabulary.tokens([piece.decode()])
+            np.testing.assert_array_equal(rows[starts[number] : starts[number + 1]], expected)
+
     def test_long_pieces_are_not_remembered(self):
         index = PieceIndex(vocabulary("bert"), "words")
         assert_exact(index, "portable", ["x" * 1000 + " word"])
@@ -194,7 +241,7 @@ class TestFeatures:
         return StaticTable.from_vectors(words, vectors, request.param, PieceIndex(words, "words"))
 
     @pytest.mark.parametrize("norm", ["l2", None])
-    @pytest.mark.parametrize("max_length", [None, 1, 7])
+    @pytest.mark.parametrize("max_length", [None, 1, 7, 2**70])
     def test_engines_are_bit_equal(self, table, norm, max_length, monkeypatch):
         documents = [*awkward_texts(), *corpus()]
         exact = dataclasses.replace(table, pieces=None)
@@ -206,6 +253,15 @@ class TestFeatures:
         np.testing.assert_array_equal(portable, expected)
         np.testing.assert_array_equal(compiled, expected)
         alone = [features_of(table, [d], max_length=max_length, norm=norm)[0] for d in documents]
+        np.testing.assert_array_equal(alone, expected)
+
+    def test_one_column(self):
+        words = vocabulary("bert")
+        vectors = np.random.default_rng(0).normal(size=(len(words), 1)).astype(np.float32)
+        table = StaticTable.from_vectors(words, vectors, None, PieceIndex(words, "words"))
+        documents = list(corpus())
+        expected = features_of(table, documents, norm=None)
+        alone = [features_of(table, [d], norm=None)[0] for d in documents]
         np.testing.assert_array_equal(alone, expected)
 
     def test_a_full_index(self, table, monkeypatch):
