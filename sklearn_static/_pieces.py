@@ -160,6 +160,8 @@ class PieceIndex:
         self.lock = Lock()
         _indexes.add(self)
         self._n_bytes = 0
+        # How many calls to leave to the tokenizer; threads may miscount, which does not matter.
+        self._pause = self._pause_left = 0
         # From a piece to its number, in the order of the numbers. Piece i has the rows
         # rows[starts[i]:starts[i + 1]], -1 for a token without one.
         self.number_of: dict[bytes, int] = {_BETWEEN: 0}
@@ -222,6 +224,19 @@ class PieceIndex:
         positions = np.arange(offsets[-1]) + np.repeat(first - ends + lengths, lengths)
         return known_rows(rows[positions], offsets, max_length)
 
+    def pauses(self) -> bool:
+        """Tell whether the next texts had better be left to the tokenizer.
+
+        Returns
+        -------
+        pauses : bool
+            True some times after `resolve` gave up.
+        """
+        if self._pause_left <= 0:
+            return False
+        self._pause_left -= 1
+        return True
+
     def resolve(
         self, missing: list[bytes], n_pieces: int
     ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int32]] | None:
@@ -253,7 +268,11 @@ class PieceIndex:
         familiar = len(self.number_of) > _FAMILIAR and n_pieces > _FAMILIAR / 10
         new = len(distinct) / n_pieces
         if (full and new > _NEW_TO_FULL) or (familiar and new > _NEW_TO_FAMILIAR):
+            # Twice as long each time, so that a stream without end of such texts costs nothing.
+            self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
+            self._pause_left = self._pause
             return None
+        self._pause = 0
         if not distinct:
             return [self.number_of[piece] for piece in missing], self.starts, self.rows
         rows, offsets = self._tokenize([piece.decode() for piece in distinct])
@@ -357,6 +376,7 @@ _PIECES_PER_TEXT = 64
 _NEW_TO_FULL = 0.25
 _NEW_TO_FAMILIAR = 0.5
 _FAMILIAR = 10_000  # pieces
+_LONGEST_PAUSE = 31  # batches
 
 
 def _split(documents: Iterable[str], rule: Rule) -> list[bytes]:

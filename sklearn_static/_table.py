@@ -144,7 +144,7 @@ class StaticTable:
         """
         if norm not in ("l2", None):
             raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
-        if self.pieces is None:
+        if self.pieces is None or self.pieces.pauses():
             out[:] = self._pool(*self.vocabulary.row_ids(documents, max_length), norm)
             return
         engine = compiled_engine(documents)

@@ -197,6 +197,20 @@ class TestBounds:
         rows, _ = small.row_ids([" ".join(new)])
         np.testing.assert_array_equal(rows, small.vocabulary.row_ids([" ".join(new)])[0])
 
+    def test_texts_that_never_repeat_are_left_to_the_tokenizer(self, small):
+        small.row_ids(list(corpus()[:20]))
+        pauses = []
+        for turn in range(4):
+            assert small.resolve([f"{turn}{i}".encode() for i in range(100)], 100) is None
+            pauses.append(0)
+            while small.pauses():
+                pauses[-1] += 1
+        assert pauses == [1, 3, 7, 15]
+        small.resolve([b"new"], 100)  # little is new: all is well again
+        assert small.resolve([f"again{i}".encode() for i in range(100)], 100) is None
+        assert small.pauses()
+        assert not small.pauses()
+
     def test_bytes_are_bounded(self, monkeypatch):
         monkeypatch.setattr(_pieces, "MAX_PIECE_BYTES", 100)
         index = PieceIndex(vocabulary("bert"), "words")
