@@ -48,4 +48,4 @@ dist: $(VENV)/ready
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples docs/generated
+	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples

@@ -144,14 +144,16 @@ class StaticTable:
         """
         if norm not in ("l2", None):
             raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
-        if self.pieces is None or self.pieces.pauses():
-            out[:] = self._pool(*self.vocabulary.row_ids(documents, max_length), norm)
-            return
-        engine = compiled_engine(documents)
-        if engine is None or not engine.features(
-            self.pieces, self.stored, self.scales, documents, max_length, norm == "l2", out
-        ):
-            out[:] = self._pool(*self.pieces.row_ids(documents, max_length), norm)
+        source: Vocabulary | PieceIndex = self.vocabulary
+        if self.pieces is not None and not self.pieces.pauses():
+            engine = compiled_engine(documents)
+            if engine is None:
+                source = self.pieces
+            elif engine.features(
+                self.pieces, self.stored, self.scales, documents, max_length, norm == "l2", out
+            ):
+                return
+        out[:] = self._pool(*source.row_ids(documents, max_length), norm)
 
     def _pool(
         self, rows: NDArray[np.int32], offsets: NDArray[np.int64], norm: Norm
