@@ -1,7 +1,8 @@
 """Static embeddings as a scikit-learn text vectorizer."""
 
+from sklearn_static._cache import cache_size, clear_cache
 from sklearn_static._vectorizer import StaticEmbeddingVectorizer
 
 __version__ = "0.1.0"
 
-__all__ = ["StaticEmbeddingVectorizer", "__version__"]
+__all__ = ["StaticEmbeddingVectorizer", "__version__", "cache_size", "clear_cache"]

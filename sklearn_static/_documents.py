@@ -1,11 +1,14 @@
 """What users pass as X, as a list of texts."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Literal
 
 import numpy as np
 
 _SHOWN_ROWS = 5
+# What one step of work takes at most: bounds its memory, whatever the documents.
+_BATCH_DOCUMENTS = 2048
+_BATCH_CHARACTERS = 250_000
 
 
 def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> list[str]:
@@ -37,6 +40,28 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
     documents: list[str] = items if kinds <= {str} else _texts(items, missing)
     _check_encodable(documents)
     return documents
+
+
+def batches(documents: list[str]) -> Iterator[slice]:
+    """Cut documents into runs of bounded length.
+
+    Parameters
+    ----------
+    documents : list of str
+        The texts.
+
+    Yields
+    ------
+    batch : slice
+        The next run; it has at least one document.
+    """
+    ends = np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)))
+    start = before = 0
+    while start < len(documents):
+        stop = int(np.searchsorted(ends, before + _BATCH_CHARACTERS, side="right"))
+        stop = min(max(stop, start + 1), start + _BATCH_DOCUMENTS, len(documents))
+        yield slice(start, stop)
+        start, before = stop, ends[stop - 1]
 
 
 def _items(X: Any) -> list[Any]:

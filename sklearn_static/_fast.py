@@ -13,8 +13,14 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from sklearn_static import _bigrams
+
 if TYPE_CHECKING:
     from sklearn_static._pieces import PieceIndex
+    from sklearn_static._table import StaticTable
+
+_FREE = _bigrams.EMPTY
+_MULTIPLIER = _bigrams.MULTIPLIER
 
 # FNV-1a.
 _SEED = np.uint64(14695981039346656037)
@@ -30,30 +36,28 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def features(
+    table: "StaticTable",
     index: "PieceIndex",
-    stored: NDArray[Any],
-    scales: NDArray[np.float32] | None,
     documents: Sequence[str],
     max_length: int | None,
     unit_length: bool,
     out: NDArray[np.float32],
 ) -> bool:
-    """Pool the vectors of each document's tokens.
+    """Pool the vectors of each document's tokens and bigrams.
 
     Parameters
     ----------
+    table : StaticTable
+        The vectors.
     index : PieceIndex
         From texts to rows.
-    stored : ndarray of float32, float16 or int8, shape (n_tokens, n_components)
-        The vectors as the table stores them.
-    scales : ndarray of float32, shape (n_tokens,), or None
-        The scale of each row of an int8 table.
     documents : sequence of str of length n_documents
         The texts.
     max_length : int or None
         How many tokens of a text to read; None reads all.
     unit_length : bool
-        Whether to scale the sum of the vectors to unit length, or to divide it by their number.
+        Whether to scale the sum of the vectors to unit length, or to divide it by the number of
+        tokens.
     out : ndarray of float32, shape (n_documents, n_components)
         Where the features go.
 
@@ -73,6 +77,7 @@ def features(
     found, starts, rows = resolved
     if missing:
         numbers[numbers == _EMPTY] = found
+    stored, scales, bigrams = table.stored, table.scales, table.bigrams
     _pool(
         numbers,
         offsets,
@@ -81,6 +86,10 @@ def features(
         stored.view(np.uint16) if stored.dtype == np.float16 else stored,
         _NO_SCALES if scales is None else scales,
         _HALVES,
+        _NO_KEYS if bigrams is None else bigrams.keys,
+        _NO_ROWS if bigrams is None else bigrams.rows,
+        0 if bigrams is None else bigrams.n_tokens,
+        0 if bigrams is None else bigrams.n_bits,
         _ALL if max_length is None else min(max_length, _ALL),
         unit_length,
         out,
@@ -90,6 +99,8 @@ def features(
 
 _copies: WeakKeyDictionary["PieceIndex", "FastIndex"] = WeakKeyDictionary()
 _NO_SCALES = np.empty(0, dtype=np.float32)
+_NO_KEYS = np.empty(0, dtype=np.int64)
+_NO_ROWS = np.empty(0, dtype=np.int32)
 _ALL = np.iinfo(np.int64).max
 
 
@@ -320,17 +331,24 @@ def _pool(
     table: NDArray[Any],
     scales: NDArray[np.float32],
     halves: NDArray[np.float32],
+    bigram_keys: NDArray[np.int64],
+    bigram_rows: NDArray[np.int32],
+    n_token_rows: int,
+    n_bits: int,
     max_length: int,
     unit_length: bool,
     features: NDArray[np.float32],
 ) -> None:
     total = np.empty(features.shape[1], dtype=np.float32)
-    waiting = np.empty(_WAITING, dtype=np.int32)
+    waiting = np.empty(_WAITING + 1, dtype=np.int32)
+    shift = np.uint64(64 - n_bits)
+    mask = np.int64(len(bigram_keys) - 1)
     for document in range(len(features)):
         total[:] = 0
         n_known = 0
         n_tokens = 0
         n_waiting = 0
+        previous = np.int64(-1)
         for i in range(offsets[document], offsets[document + 1]):
             number = numbers[i]
             for k in range(starts[number], starts[number + 1]):
@@ -341,7 +359,18 @@ def _pool(
                     n_known += 1
                     waiting[n_waiting] = rows[k]
                     n_waiting += 1
-                    if n_waiting == _WAITING:
+                    if n_bits > 0:
+                        if previous >= 0:
+                            key = previous * n_token_rows + rows[k]
+                            slot = np.int64((np.uint64(key) * _MULTIPLIER) >> shift)
+                            while bigram_keys[slot] != _FREE:
+                                if bigram_keys[slot] == key:
+                                    waiting[n_waiting] = bigram_rows[slot]
+                                    n_waiting += 1
+                                    break
+                                slot = (slot + 1) & mask
+                        previous = np.int64(rows[k])
+                    if n_waiting >= _WAITING:
                         _add_rows(total, table, waiting, n_waiting, scales, halves)
                         n_waiting = 0
         _add_rows(total, table, waiting, n_waiting, scales, halves)

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 
+from sklearn_static._bigrams import Bigrams
 from sklearn_static._pieces import PieceIndex
 from sklearn_static._vocabulary import Vocabulary
 
 # Raise it when the state below changes so that older versions cannot read it, and keep reading
 # the older ones.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _FEW_ROWS = 512
 
@@ -25,30 +26,35 @@ Norm = Literal["l2"] | None
 
 @dataclass(frozen=True, eq=False)
 class StaticTable:
-    """A frozen table of token vectors.
+    """A frozen table of the vectors of tokens and, behind them, of bigrams.
 
     Attributes
     ----------
     vocabulary : Vocabulary
         From texts to rows.
-    stored : ndarray of float32, float16 or int8, shape (n_tokens, n_components)
+    stored : ndarray of float32, float16 or int8, shape (n_rows, n_components)
         The vectors as they are stored; read-only.
-    scales : ndarray of float32, shape (n_tokens,), or None
+    scales : ndarray of float32, shape (n_rows,), or None
         What each row of an int8 table is to be multiplied by; None for floats.
     pieces : PieceIndex or None
         The fast way from texts to rows; None if the tokenizer does not allow it.
+    bigrams : Bigrams or None
+        The pairs of tokens that have a row.
     """
 
     vocabulary: Vocabulary
     stored: NDArray[Any]
     scales: NDArray[np.float32] | None = None
     pieces: PieceIndex | None = None
+    bigrams: Bigrams | None = None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
         self.stored.flags.writeable = False
         if self.scales is not None:
             self.scales.flags.writeable = False
+        if self.bigrams is not None:
+            self.bigrams.pairs.flags.writeable = False
 
     @classmethod
     def from_vectors(
@@ -57,19 +63,22 @@ class StaticTable:
         vectors: NDArray[np.float32],
         quantize: Quantize,
         pieces: PieceIndex | None = None,
+        bigrams: Bigrams | None = None,
     ) -> "StaticTable":
-        """Store vectors of shape (n_tokens, n_components) as `quantize` says.
+        """Store vectors as `quantize` says.
 
         Parameters
         ----------
         vocabulary : Vocabulary
-            The token of each row.
-        vectors : ndarray of float32, shape (n_tokens, n_components)
+            The tokens of the first rows.
+        vectors : ndarray of float32, shape (n_rows, n_components)
             One vector per row.
         quantize : {"float16", "int8"} or None
             None stores float32. "int8" scales each row so that its largest magnitude is 127.
         pieces : PieceIndex or None, default=None
             The fast way from texts to rows, if there is one.
+        bigrams : Bigrams or None, default=None
+            The pairs of tokens of the other rows.
 
         Returns
         -------
@@ -82,18 +91,18 @@ class StaticTable:
             If a value is too large for float16.
         """
         if quantize is None:
-            return cls(vocabulary, vectors, None, pieces)
+            return cls(vocabulary, vectors, None, pieces, bigrams)
         largest = np.abs(vectors).max(axis=1)
         if quantize == "int8":
             scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
             codes = np.rint(vectors / scales[:, None]).astype(np.int8)
-            return cls(vocabulary, codes, scales, pieces)
+            return cls(vocabulary, codes, scales, pieces, bigrams)
         if largest.max() > np.finfo(np.float16).max:
             raise ValueError(
                 f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
                 f"table has {largest.max():.6g}; use quantize='int8' or None."
             )
-        return cls(vocabulary, vectors.astype(np.float16), None, pieces)
+        return cls(vocabulary, vectors.astype(np.float16), None, pieces, bigrams)
 
     @property
     def n_components(self) -> int:
@@ -124,7 +133,7 @@ class StaticTable:
         max_length: int | None = None,
         norm: Norm = "l2",
     ) -> None:
-        """Pool the vectors of each document's tokens.
+        """Pool the vectors of each document's tokens and bigrams.
 
         Parameters
         ----------
@@ -135,7 +144,8 @@ class StaticTable:
         max_length : int or None, default=None
             How many tokens of each text to read; None reads all.
         norm : {"l2"} or None, default="l2"
-            "l2" gives the sum of the vectors, scaled to unit length; None gives their mean.
+            "l2" gives the sum of the vectors, scaled to unit length; None divides it by the
+            number of tokens.
 
         Raises
         ------
@@ -149,15 +159,16 @@ class StaticTable:
             engine = compiled_engine(documents)
             if engine is None:
                 source = self.pieces
-            elif engine.features(
-                self.pieces, self.stored, self.scales, documents, max_length, norm == "l2", out
-            ):
+            elif engine.features(self, self.pieces, documents, max_length, norm == "l2", out):
                 return
         out[:] = self._pool(*source.row_ids(documents, max_length), norm)
 
     def _pool(
         self, rows: NDArray[np.int32], offsets: NDArray[np.int64], norm: Norm
     ) -> NDArray[np.float32]:
+        lengths = np.diff(offsets)
+        if self.bigrams is not None:
+            rows, offsets = self.bigrams.insert(rows, offsets)
         columns: NDArray[np.integer[Any]] = rows
         sums: NDArray[np.float32]
         if self.stored.dtype == np.float32:
@@ -179,7 +190,7 @@ class StaticTable:
             # In double precision, so that the order of the sum does not show.
             scale = np.sqrt(np.einsum("ij,ij->i", sums, sums, dtype=np.float64))
         else:
-            scale = np.diff(offsets)
+            scale = lengths
         scale = scale.astype(np.float32)
         scale[scale == 0] = 1
         sums /= scale[:, None]
@@ -193,6 +204,7 @@ class StaticTable:
             "token_ids": self.vocabulary.token_ids,
             "stored": self.stored,
             "scales": self.scales,
+            "bigrams": None if self.bigrams is None else self.bigrams.pairs,
             # The index itself stays behind: it is filled again within the first texts, and would
             # make the file larger than the table of a small model.
             "piece_rule": None if self.pieces is None else self.pieces.rule,
@@ -208,7 +220,9 @@ class StaticTable:
         vocabulary = Vocabulary(Tokenizer.from_str(state["tokenizer"]), state["token_ids"])
         rule = state.get("piece_rule")  # the first files of format 1 have none
         pieces = None if rule is None else PieceIndex(vocabulary, rule)
-        StaticTable.__init__(self, vocabulary, state["stored"], state["scales"], pieces)
+        pairs = state.get("bigrams")  # from format 2 on
+        bigrams = None if pairs is None else Bigrams(pairs, len(vocabulary))
+        StaticTable.__init__(self, vocabulary, state["stored"], state["scales"], pieces, bigrams)
 
 
 # Loading the compiled engine takes as long as the portable one takes for so much text.

@@ -2,11 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -20,7 +19,8 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_static._cache import cached_outputs
+from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
+from sklearn_static._corpus import Corpus, RowSource, in_random_order
 from sklearn_static._distill import (
     check_n_components,
     corpus_probabilities,
@@ -28,17 +28,16 @@ from sklearn_static._distill import (
     sif_weights,
     zipf_probabilities,
 )
-from sklearn_static._documents import as_documents
+from sklearn_static._documents import as_documents, batches
+from sklearn_static._folder import read_folder
+from sklearn_static._lexical import with_lexical_rows
+from sklearn_static._outputs import Outputs
 from sklearn_static._pieces import PieceIndex, piece_rule
+from sklearn_static._ridge import fit_rows, leading_directions
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from sklearn_static._teacher import Teacher
-
-# What one step of transform takes at most: bounds its memory, whatever the documents.
-_BATCH_DOCUMENTS = 2048
-_BATCH_CHARACTERS = 250_000
+_LEXICAL_COMPONENTS = 128
 # How much of the training texts `fit` tries the fast path on, and fills its index from.
 _TRIED_BATCHES = 10
 
@@ -57,27 +56,68 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         the teacher.
 
     n_components : int, float or None, default=256
-        Number of features. An int is the number of principal components; a float in (0, 1)
+        Number of features, but for those of `lexical_components`. An int is the number of
+        principal components, of the teacher's outputs for tokens or, with
+        ``distill_on="corpus"``, of its embeddings of the texts (not centred); a float in (0, 1)
         takes the smallest number that explains this share of the variance; None keeps the
         teacher's dimension (rotated, not reduced).
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a of the weight ``a / (a + p)`` of a token with probability p. None
-        weighs all tokens alike.
+        weighs all tokens alike. With ``distill_on="corpus"`` the texts tell how much a token
+        weighs, and this is not used.
+
+    distill_on : {"vocabulary", "corpus"}, default="vocabulary"
+        "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
+        Zipf's law. "corpus" also shows the teacher the texts given to `fit` and moves the
+        tokens' vectors so that a text's features come close to its embedding. This takes as long
+        as the teacher needs to read the texts, and is worth it where texts are to be told apart
+        that are like those: accuracy then comes close to the teacher's own.
+
+    alpha : float, default=0.3
+        With ``distill_on="corpus"``, the strength of the ridge. Towards 0 the features of the
+        fitted texts become the teacher's embeddings, chance included; the larger it is, the
+        closer all tokens stay to one linear map of the teacher's outputs for them.
+
+    ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
+        (1, 2) gives rows to pairs of adjacent tokens as well, which takes
+        ``distill_on="corpus"``. Accuracy rises by a point or so; `transform` takes up to twice
+        as long.
+
+    max_features : int or None, default=30_000
+        How many pairs of tokens get a row at most: those that occur in the most texts, and in
+        two at least.
+
+    lexical_components : int or "auto", default="auto"
+        Number of further features that tell which words a text has, whatever they mean: latent
+        semantic analysis of the texts given to `fit`. "auto" is 0 with
+        ``distill_on="vocabulary"``, and with "corpus" 128 or the number of texts, whichever is
+        smaller.
+
+    max_teacher_tokens : int or None, default=500_000
+        With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
+        tokens included; None has no limit. Beyond it, texts are drawn by `random_state`, and a
+        warning says how many were read. Of a long text the teacher reads the beginning, as far as
+        it is made for.
+
+    compute_fidelity : bool, default=False
+        With ``distill_on="corpus"``, whether to compute `fidelity_`, for which the table is
+        fitted twice.
 
     frequencies : {"zipf", "corpus"}, default="zipf"
         Where p comes from: the rank in the model's vocabulary by Zipf's law, or the counts in
         the texts given to `fit`, smoothed with the former. Counts of a few thousand texts of
         one domain are far from those of the language, and weigh the domain's own words down:
         with "corpus" a `sif_coefficient` of about 1e-2 is a better start.
+        Not used with ``distill_on="corpus"``.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
         vector. "auto" does as the teacher's folder says; a plain transformer gets the mean.
 
     norm : {"l2"} or None, default="l2"
-        "l2" scales the features of a text to unit length. None gives the mean of its token
-        vectors.
+        "l2" scales the features of a text to unit length. None gives the sum of its vectors,
+        divided by the number of its tokens.
 
     quantize : {"float16", "int8"} or None, default=None
         How the table of token vectors is stored. None is float32. "int8" keeps a float scale
@@ -93,8 +133,13 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface, \
 default="auto"
-        Where the teacher's outputs are kept between fits. A path or a `joblib.Memory` stores
-        them there, by the content of the teacher. None and "auto" store nothing.
+        Where the teacher's outputs are kept between fits, so that it runs once for each token
+        and each text, however many candidates and folds a search has and in however many
+        processes. "auto" is a folder of the user's cache folder, or the one that the environment
+        variable ``SKLEARN_STATIC_CACHE`` names; a path or a `joblib.Memory` is another folder;
+        None keeps nothing. Kept are vectors by the hash of the teacher's files and of the text,
+        not the text, up to 2 GB or ``SKLEARN_STATIC_CACHE_MB``; those not used for longest go
+        first. `sklearn_static.cache_size` and `sklearn_static.clear_cache` see to it.
 
     revision : str or None, default=None
         Branch, tag or commit of the model on the hub.
@@ -104,7 +149,8 @@ default="auto"
         available.
 
     batch_size : int, default=256
-        Tokens per forward pass of the teacher.
+        Tokens, or texts of up to 32 tokens, per forward pass of the teacher; fewer where texts
+        are longer.
 
     trust_remote_code : bool, default=False
         Whether code that comes with the model may run.
@@ -122,21 +168,31 @@ default="auto"
         From 1 on, `fit` shows a progress bar with the time left while the teacher runs.
 
     random_state : int, RandomState instance or None, default=None
-        Passed to PCA, whose solver is deterministic: the features do not depend on it.
+        Chooses the texts that the teacher reads beyond `max_teacher_tokens`, and seeds the solver
+        of the lexical components. None is the same as 0, so that the candidates of a search
+        share the teacher's work. The order of the texts does not matter.
 
     Attributes
     ----------
-    vectors_ : ndarray of float32, shape (n_tokens, n_components)
-        The weighted vector of each token; read-only. Of a quantized table, a float32 copy.
+    vectors_ : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
+        The weighted vector of each token and each pair of tokens; read-only. Of a quantized
+        table, a float32 copy.
 
     vocabulary_ : dict
-        From each token's string to its row in `vectors_`.
+        From each token's string, and each pair's two strings with a space between them, to its
+        row in `vectors_`.
 
     explained_variance_ratio_ : ndarray of float64, shape (n_components,)
-        Share of the variance of the teacher's outputs that each component explains.
+        Share of the variance of the teacher's outputs that each component explains; with
+        ``distill_on="corpus"`` share of the squared length of its embeddings of the texts.
 
     n_components_ : int
-        Number of features.
+        Number of features without the lexical ones, which stand behind them.
+
+    fidelity_ : dict
+        Mean cosine between features (without the lexical ones) and the teacher's embeddings: of
+        the texts fitted to as "fitted"; as "held_out" of a tenth of them, by a table that was
+        fitted to the others. Only with ``compute_fidelity=True``.
 
     table_ : StaticTable
         All that `transform` needs.
@@ -148,6 +204,12 @@ default="auto"
 
     Notes
     -----
+    With ``distill_on="corpus"`` the vectors of tokens and pairs are the solution of a ridge
+    regression: the sum over a text's rows, divided by the square root of its number of tokens, is
+    to be the teacher's embedding of the text, scaled to unit length. It is solved in two steps: a
+    linear map of the teacher's outputs for tokens alone, which all tokens share, and a correction
+    for each row. Pairs are weighed down by the square root of 3.
+
     Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
     text with no other token becomes a row of zeros, and a warning says how many there were.
 
@@ -181,6 +243,13 @@ default="auto"
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
+        "distill_on": [StrOptions({"vocabulary", "corpus"})],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "ngram_range": [tuple, list],
+        "max_features": [Interval(Integral, 1, None, closed="left"), None],
+        "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
+        "compute_fidelity": ["boolean"],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
         "frequencies": [StrOptions({"zipf", "corpus"})],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
@@ -204,6 +273,13 @@ default="auto"
         model: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
         *,
         n_components: float | None = 256,
+        distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
+        alpha: float = 0.3,
+        ngram_range: tuple[int, int] = (1, 1),
+        max_features: int | None = 30_000,
+        lexical_components: int | Literal["auto"] = "auto",
+        max_teacher_tokens: int | None = 500_000,
+        compute_fidelity: bool = False,
         sif_coefficient: float | None = 1e-4,
         frequencies: Literal["zipf", "corpus"] = "zipf",
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
@@ -223,6 +299,13 @@ default="auto"
     ) -> None:
         self.model = model
         self.n_components = n_components
+        self.distill_on = distill_on
+        self.alpha = alpha
+        self.ngram_range = ngram_range
+        self.max_features = max_features
+        self.lexical_components = lexical_components
+        self.max_teacher_tokens = max_teacher_tokens
+        self.compute_fidelity = compute_fidelity
         self.sif_coefficient = sif_coefficient
         self.frequencies = frequencies
         self.pooling = pooling
@@ -248,8 +331,9 @@ default="auto"
         ----------
         X : iterable of str, or table with one column, of length n_documents
             The training texts: a list, tuple or generator, a NumPy array, a pandas or polars
-            Series, a pyarrow array, or a table or array of shape (n_documents, 1). They
-            matter only with ``frequencies="corpus"``.
+            Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
+            say matters with ``distill_on="corpus"``, ``frequencies="corpus"`` and
+            `lexical_components`.
         y : None
             Ignored.
 
@@ -269,6 +353,13 @@ default="auto"
             If the model cannot be found.
         ImportError
             If torch or transformers is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If the teacher did not read all texts, or if the cache in `memory` failed.
+        sklearn.exceptions.ConvergenceWarning
+            If the solver of ``distill_on="corpus"`` stopped early.
         """
         return self._fit(as_documents(X, missing=self.missing))
 
@@ -285,7 +376,7 @@ default="auto"
 
         Returns
         -------
-        features : ndarray of float32, shape (n_documents, n_components)
+        features : ndarray of float32, shape (n_documents, n_features)
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
@@ -302,7 +393,7 @@ default="auto"
 
         Returns
         -------
-        features : ndarray of float32, shape (n_documents, n_components)
+        features : ndarray of float32, shape (n_documents, n_features)
             One row per text; zero where a text has no known token.
 
         Raises
@@ -325,62 +416,154 @@ default="auto"
     def _fit(self, documents: list[str]) -> Self:
         if not documents:
             raise ValueError("X has no texts; at least one is needed to fit.")
-        teacher = self._load_teacher()
-        vocabulary = Vocabulary.from_tokenizer(teacher.tokenizer)
-        check_n_components(self.n_components, teacher.dimension, len(vocabulary))
-        outputs = cached_outputs(
-            teacher,
-            vocabulary.teacher_inputs(),
-            memory=self.memory,
-            batch_size=self.batch_size,
-            progress=self.verbose > 0,
-        )
-        vectors, explained = pca(outputs, self.n_components, self.random_state)
-        if self.sif_coefficient is not None:
-            probabilities = self._probabilities(vocabulary, documents)
-            vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
-        self.table_ = StaticTable.from_vectors(
-            vocabulary,
-            vectors.astype(np.float32),
-            self.quantize,
-            self._pieces(vocabulary, documents),
-        )
-        self.explained_variance_ratio_ = explained
-        self.n_components_ = self.table_.n_components
-        return self
-
-    def _load_teacher(self) -> "Teacher":
-        try:
-            from sklearn_static._teacher import load_teacher
-        except ImportError as error:
-            raise ImportError(
-                f"fit needs {error.name}: pip install 'sklearn-static[distill]'. (A fitted "
-                "vectorizer transforms without it.)"
-            ) from error
-        return load_teacher(
+        self._check_combinations()
+        folder = read_folder(
             os.fspath(self.model),
             pooling=self.pooling,
             revision=self.revision,
-            device=self.device,
             trust_remote_code=self.trust_remote_code,
             local_files_only=self.local_files_only,
         )
+        vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
+        pieces = self._pieces(vocabulary, documents)
+        source = vocabulary if pieces is None else pieces
+        outputs = Outputs(
+            folder,
+            vocabulary,
+            memory=self.memory,
+            device=self.device,
+            batch_size=self.batch_size,
+            progress=self.verbose > 0,
+        )
+        # Without a seed too the candidates of a search must show the teacher the same texts.
+        seed = 0 if self.random_state is None else self.random_state
+        seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
+        in_order = in_random_order(documents, seed) if self._looks_at_texts() else []
+        corpus = Corpus.from_documents(in_order, source, self.max_length).known()
+        n_lexical = self._n_lexical(len(corpus.documents))
+        bigrams = None
+        if self.distill_on == "vocabulary":
+            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            vectors = self._distil_vocabulary(outputs, corpus)
+        else:
+            self._check_n_texts(len(corpus.documents))
+            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            vectors, bigrams = self._distil_corpus(outputs, corpus, source)
+        self.n_components_ = vectors.shape[1]
+        if n_lexical:
+            counts = corpus.counts(len(vocabulary), bigrams)
+            vectors = with_lexical_rows(vectors, counts, n_lexical, seed)
+        self.table_ = StaticTable.from_vectors(vocabulary, vectors, self.quantize, pieces, bigrams)
+        return self
 
-    def _probabilities(self, vocabulary: Vocabulary, documents: list[str]) -> NDArray[np.float64]:
-        if self.frequencies == "zipf":
-            return zipf_probabilities(len(vocabulary))
-        counts = np.zeros(len(vocabulary), dtype=np.int64)
-        for batch in _batches(documents):
-            rows, _ = vocabulary.row_ids(documents[batch], self.max_length)
-            counts += np.bincount(rows, minlength=len(vocabulary))
-        return corpus_probabilities(counts)
+    def _check_combinations(self) -> None:
+        """Raise on parameters that do not go together."""
+        ngram_range = tuple(self.ngram_range)
+        if ngram_range not in ((1, 1), (1, 2)):
+            raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
+        for name, is_asked in (
+            ("ngram_range=(1, 2)", ngram_range == (1, 2)),
+            ("compute_fidelity=True", self.compute_fidelity),
+        ):
+            if is_asked and self.distill_on != "corpus":
+                raise ValueError(f"{name} needs distill_on='corpus', got {self.distill_on!r}.")
+
+    def _looks_at_texts(self) -> bool:
+        return (
+            self.distill_on == "corpus"
+            or self.frequencies == "corpus"
+            or self.lexical_components not in ("auto", 0)
+        )
+
+    def _n_lexical(self, n_texts: int) -> int:
+        if self.lexical_components == "auto":
+            return min(_LEXICAL_COMPONENTS, n_texts) if self.distill_on == "corpus" else 0
+        if self.lexical_components > n_texts:
+            raise ValueError(
+                f"lexical_components={self.lexical_components} must be at most {n_texts}, the "
+                "number of texts in X with a known token."
+            )
+        return int(self.lexical_components)
+
+    def _check_n_texts(self, n_texts: int, reason: str = "") -> None:
+        if n_texts == 0:
+            raise ValueError("X has no text with a known token; distill_on='corpus' needs some.")
+        if (self.n_components or 0) > n_texts:
+            raise ValueError(
+                f"n_components={self.n_components} must be at most {n_texts}, the number of texts "
+                f"that distill_on='corpus' fits to{reason}."
+            )
+
+    def _distil_vocabulary(self, outputs: Outputs, corpus: Corpus) -> NDArray[np.float32]:
+        vectors, explained = pca(outputs.of_vocabulary(), self.n_components)
+        self.explained_variance_ratio_ = explained
+        if self.sif_coefficient is not None:
+            if self.frequencies == "zipf":
+                probabilities = zipf_probabilities(len(vectors))
+            else:
+                counts = np.bincount(corpus.rows, minlength=len(vectors))
+                probabilities = corpus_probabilities(counts)
+            vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
+        return vectors.astype(np.float32)
+
+    def _distil_corpus(
+        self, outputs: Outputs, corpus: Corpus, source: RowSource
+    ) -> tuple[NDArray[np.float32], Bigrams | None]:
+        documents = corpus.documents
+        inputs = outputs.inputs_of(documents, self.max_teacher_tokens)
+        n_read = len(inputs)
+        if n_read < len(documents):
+            self._check_n_texts(n_read, f", given max_teacher_tokens={self.max_teacher_tokens}")
+        token_outputs = outputs.of_vocabulary().astype(np.float64)
+        token_outputs -= token_outputs.mean(axis=0)
+        embeddings = outputs.of_texts(inputs)
+        if n_read < len(documents):
+            rest = outputs.duration(len(documents) - n_read)
+            warnings.warn(
+                f"The teacher read {n_read} of {len(documents)} texts, which is as far as "
+                f"max_teacher_tokens={self.max_teacher_tokens} goes{rest}.",
+                stacklevel=5,
+            )
+        directions, shares = leading_directions(embeddings, self.n_components)
+        self.explained_variance_ratio_ = shares
+        targets = embeddings @ directions
+        # Of a long text the teacher read a part; only that part can explain its embedding.
+        limits = [n for n in (outputs.room, self.max_length) if n is not None]
+        read = Corpus.from_documents(documents[:n_read], source, min(limits, default=None))
+
+        def fit(stop: int) -> tuple[NDArray[np.float32], Bigrams | None]:
+            part = read.part(0, stop)
+            bigrams = None
+            if tuple(self.ngram_range) == (1, 2):
+                bigrams = most_frequent_bigrams(
+                    part.rows, part.offsets, len(token_outputs), self.max_features
+                )
+            counts = part.counts(len(token_outputs), bigrams)
+            rows = fit_rows(counts, part.lengths, token_outputs, targets[:stop], self.alpha)
+            return rows, bigrams
+
+        def mean_cosine(start: int, stop: int, rows: Any, bigrams: Bigrams | None) -> float:
+            counts = corpus.part(start, stop).counts(len(token_outputs), bigrams)
+            features = counts @ rows
+            products = np.einsum("ij,ij->i", features, targets[start:stop])
+            lengths = np.linalg.norm(features, axis=1)
+            return float(np.mean(products / np.where(lengths > 0, lengths, 1)))
+
+        result = fit(n_read)
+        if self.compute_fidelity:
+            n_fitted = n_read - max(n_read // 10, 1)
+            self.fidelity_ = {
+                "fitted": mean_cosine(0, n_read, *result),
+                "held_out": mean_cosine(n_fitted, n_read, *fit(n_fitted)),
+            }
+        return result
 
     def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
         """Make sure, on real text too, that pieces have the tokens of whole texts."""
         rule = piece_rule(vocabulary.tokenizer)
         if rule is not None:
             pieces = PieceIndex(vocabulary, rule)
-            tried = islice(_batches(documents), _TRIED_BATCHES)
+            tried = islice(batches(documents), _TRIED_BATCHES)
             if all(pieces.agrees(documents[batch]) for batch in tried):
                 return pieces
         if self.verbose:
@@ -388,21 +571,21 @@ default="auto"
         return None
 
     def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
-        features = np.empty((len(documents), self.n_components_), dtype=np.float32)
+        features = np.empty((len(documents), self._n_features_out), dtype=np.float32)
 
         def fill(batch: slice) -> None:
             self.table_.features(
                 documents[batch], features[batch], max_length=self.max_length, norm=self.norm
             )
 
-        batches = list(_batches(documents))
-        n_threads = min(effective_n_jobs(self.n_jobs), len(batches)) if len(batches) > 1 else 1
+        runs = list(batches(documents))
+        n_threads = min(effective_n_jobs(self.n_jobs), len(runs)) if len(runs) > 1 else 1
         if n_threads == 1:
-            for batch in batches:
+            for batch in runs:
                 fill(batch)
         else:
             with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(fill, batches))
+                list(pool.map(fill, runs))
         maybe_empty = features[features[:, 0] == 0]  # looking at one column is quick
         n_empty = np.count_nonzero(~maybe_empty.any(axis=1))
         if n_empty:
@@ -415,17 +598,22 @@ default="auto"
 
     @property
     def vectors_(self) -> NDArray[np.float32]:
-        """The weighted vector of each token, shape (n_tokens, n_components)."""
+        """The vector of each token and pair, shape (n_tokens + n_bigrams, n_features)."""
         return self.table_.vectors()
 
     @property
     def vocabulary_(self) -> dict[str, int]:
-        """Row of each token's string in `vectors_`."""
-        return self.table_.vocabulary.row_of_token
+        """Row of each token and pair in `vectors_`."""
+        rows = self.table_.vocabulary.row_of_token
+        if self.table_.bigrams is None:
+            return rows
+        tokens = list(rows)
+        pairs = (f"{tokens[a]} {tokens[b]}" for a, b in self.table_.bigrams.pairs)
+        return rows | dict(zip(pairs, range(len(tokens), len(self.table_.stored)), strict=True))
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components_
+        return self.table_.n_components
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the state with paths as strings: a Path loads on its own kind of system only."""
@@ -439,14 +627,3 @@ default="auto"
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _batches(documents: list[str]) -> Iterator[slice]:
-    """Cut documents into runs of bounded length; every run has at least one."""
-    ends = np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)))
-    start = before = 0
-    while start < len(documents):
-        stop = int(np.searchsorted(ends, before + _BATCH_CHARACTERS, side="right"))
-        stop = min(max(stop, start + 1), start + _BATCH_DOCUMENTS, len(documents))
-        yield slice(start, stop)
-        start, before = stop, ends[stop - 1]

@@ -85,22 +85,28 @@ class Vocabulary:
         -------
         input_ids : ndarray of int64, shape (n_tokens, length)
             For BERT ``[CLS] token [SEP]``, by their ids.
-
-        Raises
-        ------
-        ValueError
-            If the template cannot be told.
         """
-        prefix, suffix = self._template()
+        prefix, suffix = self.template()
         input_ids = np.empty((len(self), len(prefix) + 1 + len(suffix)), dtype=np.int64)
         input_ids[:, : len(prefix)] = prefix
         input_ids[:, len(prefix)] = self.token_ids
         input_ids[:, len(prefix) + 1 :] = suffix
         return input_ids
 
-    def _template(self) -> tuple[list[int], list[int]]:
-        """Find the special ids that the tokenizer puts before and after a text."""
-        for probe in ("a", *self.row_of_token):
+    def template(self) -> tuple[list[int], list[int]]:
+        """Find the special ids that the tokenizer puts around a text.
+
+        Returns
+        -------
+        prefix, suffix : list of int
+            For BERT the ids of [CLS] and of [SEP].
+
+        Raises
+        ------
+        ValueError
+            If the template cannot be told.
+        """
+        for probe in chain("a", map(self.tokenizer.id_to_token, map(int, self.token_ids))):
             bare = self.tokenizer.encode(probe, add_special_tokens=False).ids
             if bare:
                 break

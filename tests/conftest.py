@@ -1,5 +1,7 @@
 import gzip
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,9 @@ import pytest
 from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
+
+# Tests never touch the cache of whoever runs them.
+os.environ["SKLEARN_STATIC_CACHE"] = tempfile.mkdtemp(prefix="sklearn-static-")
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -312,3 +312,36 @@ def features_of(table: StaticTable, documents: list[str], **options: object) -> 
     out = np.full((len(documents), table.n_components), np.nan, dtype=np.float32)
     table.features(documents, out, **options)
     return out
+
+
+def save_logged(folder: Path) -> Path:
+    """Write a sentence-transformer whose own code logs each input that it is run on.
+
+    It takes ``trust_remote_code=True``. The environment variable LOG names the file; each line is
+    the token ids of one input. SECONDS is how long a forward pass takes at least.
+    """
+    save_sentence_transformer("bert", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoModel": "logged.LoggedBert"}}
+    write_json(folder / "config.json", config)
+    (folder / "logged.py").write_text(
+        textwrap.dedent(
+            """
+            import os
+            import time
+
+            from transformers import BertModel
+
+
+            class LoggedBert(BertModel):
+                def forward(self, input_ids, **options):
+                    lines = [" ".join(map(str, ids)) + "\\n" for ids in input_ids.tolist()]
+                    with open(os.environ["LOG"], "a") as log:
+                        log.write("".join(lines))
+                    time.sleep(float(os.environ.get("SECONDS", 0)))
+                    return super().forward(input_ids=input_ids, **options)
+            """
+        ),
+        encoding="utf-8",
+    )
+    return folder

@@ -1,16 +1,24 @@
+"""The teacher runs once: in one process, in several, and whatever happens to the disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from teachers import save_sentence_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from teachers import N_TOKENS, save_logged, save_sentence_transformer
 
-from sklearn_static import StaticEmbeddingVectorizer
-
-
-def entries(folder: Path) -> int:
-    return len(list(folder.rglob("output.pkl")))
+from sklearn_static import StaticEmbeddingVectorizer, cache_size, clear_cache
+from sklearn_static._cache import Store, cache_folder
 
 
 @pytest.fixture
@@ -18,35 +26,237 @@ def vectorizer(bert_folder, tmp_path) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(bert_folder, n_components=8, memory=tmp_path / "cache")
 
 
+@pytest.fixture
+def log(tmp_path, monkeypatch) -> Path:
+    """The file in which a logged teacher notes what it is run on."""
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (tmp_path / "log").touch()
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def logged(log, tmp_path) -> StaticEmbeddingVectorizer:
+    return StaticEmbeddingVectorizer(
+        save_logged(tmp_path / "logged"),
+        n_components=8,
+        trust_remote_code=True,
+        memory=tmp_path / "cache",
+    )
+
+
+def runs(log: Path) -> Counter[str]:
+    return Counter(log.read_text().splitlines())
+
+
 @pytest.mark.parametrize("wrap", [Path, str, lambda p: joblib.Memory(p, verbose=0)])
-def test_a_second_fit_does_not_run_the_teacher(wrap, vectorizer, tmp_path, capfd):
-    vectorizer.set_params(memory=wrap(tmp_path / "cache"), verbose=1)
-    first = vectorizer.fit(["a"]).vectors_
-    assert "Teacher" in capfd.readouterr().err
-    second = vectorizer.set_params(batch_size=7).fit(["b"]).vectors_
-    assert "Teacher" not in capfd.readouterr().err
-    np.testing.assert_array_equal(first, second)
+@pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+def test_a_second_fit_does_not_run_the_teacher(distill_on, wrap, logged, log, texts, tmp_path):
+    logged.set_params(memory=wrap(tmp_path / "cache"), distill_on=distill_on)
+    first = logged.fit(texts).vectors_
+    once = runs(log)
+    assert set(once.values()) == {1}
+    assert len(once) == N_TOKENS + (len(set(texts)) if distill_on == "corpus" else 0)
+    again = logged.set_params(batch_size=7).fit(texts).vectors_
+    assert runs(log) == once
+    np.testing.assert_array_equal(first, again)
 
 
-def test_settings_behind_the_teacher_share_an_entry(vectorizer, tmp_path):
-    for settings in ({}, {"n_components": 4}, {"sif_coefficient": None}, {"quantize": "int8"}):
-        vectorizer.set_params(**settings).fit(["a"])
-    assert entries(tmp_path / "cache") == 1
-    vectorizer.set_params(pooling="cls").fit(["a"])
-    assert entries(tmp_path / "cache") == 2
+def test_any_object_with_the_interface_of_joblib_memory(logged, log, texts, tmp_path):
+    class Memory:
+        def __init__(self) -> None:
+            self.cache = joblib.Memory(tmp_path, verbose=0).cache
+
+    logged.set_params(memory=Memory(), distill_on="corpus").fit(texts)
+    once = runs(log)
+    logged.fit(texts)
+    assert runs(log) == once
+
+
+def test_without_memory_each_fit_runs_each_input_once(logged, log, texts, tmp_path):
+    logged.set_params(memory=None, distill_on="corpus").fit(texts)
+    assert set(runs(log).values()) == {1}
+    logged.fit(texts)
+    assert set(runs(log).values()) == {2}
+    assert not (tmp_path / "cache").exists()
+
+
+def test_of_texts_that_are_partly_known_the_others_are_run(logged, log, texts):
+    logged.set_params(distill_on="corpus").fit(texts[:80])
+    first = runs(log)
+    logged.fit(texts[20:100])
+    new = runs(log) - first
+    assert len(new) == len(set(texts[:100])) - len(set(texts[:80]))
+
+
+def test_settings_behind_the_teacher_share_its_outputs(logged, log):
+    logged.fit(["a"])
+    once = runs(log)
+    for settings in ({"n_components": 4}, {"sif_coefficient": None}, {"quantize": "int8"}):
+        logged.set_params(**settings).fit(["a"])
+    assert runs(log) == once
+    logged.set_params(pooling="cls").fit(["a"])
+    assert runs(log) == once + once
 
 
 def test_a_changed_file_under_the_same_path_is_not_the_old_teacher(vectorizer, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     before = vectorizer.set_params(model=folder).fit(["a"]).vectors_
-    weights = load_file(folder / "model.safetensors")
+    file = folder / "model.safetensors"
+    status = file.stat()
+    weights = load_file(file)
     weights["embeddings.word_embeddings.weight"][7] *= -1
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    save_file(weights, file, {"format": "pt"})
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not np.allclose(vectorizer.fit(["a"]).vectors_, before)
 
 
-@pytest.mark.parametrize("memory", [None, "auto"])
-def test_nothing_is_stored_unasked(memory, bert_folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    StaticEmbeddingVectorizer(bert_folder, n_components=8, memory=memory).fit(["a"])
-    assert not list(tmp_path.iterdir())
+def test_a_grid_search_runs_each_token_and_each_text_once(logged, log, texts):
+    """In two processes, over all candidates and folds; a second search runs nothing."""
+    labels = ["list" in text for text in texts]
+    search = GridSearchCV(
+        make_pipeline(logged, LogisticRegression()),
+        {
+            "staticembeddingvectorizer__n_components": [4, 8],
+            "staticembeddingvectorizer__distill_on": ["vocabulary", "corpus"],
+            "logisticregression__C": [1, 10],
+        },
+        cv=3,
+        n_jobs=2,
+    )
+    search.fit(texts, labels)
+    once = runs(log)
+    assert set(once.values()) == {1}
+    assert len(once) == N_TOKENS + len(set(texts))
+    search.fit(texts, labels)
+    assert runs(log) == once
+
+
+FIT = """
+import sys
+from sklearn_static import StaticEmbeddingVectorizer
+StaticEmbeddingVectorizer({folder!r}, n_components=8, distill_on="corpus", trust_remote_code=True,
+                          memory={memory!r}, batch_size=4).fit({texts!r})
+"""
+
+
+def test_a_process_that_is_killed_leaves_no_lock_and_nothing_by_halves(
+    logged, log, texts, tmp_path
+):
+    code = FIT.format(folder=str(logged.model), memory=str(tmp_path / "cache"), texts=texts)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"SECONDS": "0.02"}, stderr=subprocess.PIPE
+    )
+    while len(runs(log)) < N_TOKENS + 120:  # in the midst of the texts
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = runs(log)
+    resumed = logged.set_params(distill_on="corpus").fit(texts).vectors_
+    assert len(runs(log) - before) < len(set(texts)), "what was stored was not used"
+    alone = logged.set_params(memory=None).fit(texts).vectors_
+    np.testing.assert_allclose(resumed, alone, atol=1e-5)
+
+
+class TestFailures:
+    def test_a_folder_that_cannot_be_made(self, vectorizer, tmp_path):
+        expected = vectorizer.set_params(memory=None).fit(["a"]).vectors_
+        (tmp_path / "file").touch()
+        vectorizer.set_params(memory=tmp_path / "file" / "cache")
+        with pytest.warns(
+            UserWarning, match=r"outputs are not kept, .*file/cache failed"
+        ) as caught:
+            vectorizer.set_params(distill_on="corpus").fit([f"text {i}" for i in range(8)])
+        assert len(caught) == 1
+        with pytest.warns(UserWarning, match="not kept"):
+            vectors = vectorizer.set_params(distill_on="vocabulary").fit(["a"]).vectors_
+        np.testing.assert_array_equal(vectors, expected)
+
+    def test_a_file_that_is_none_of_ours(self, vectorizer, tmp_path):
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "outputs.sqlite").write_bytes(b"not a database" * 100)
+        with pytest.warns(UserWarning, match="file is not a database"):
+            vectorizer.fit(["a"])
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+    def test_a_full_disk(self, bert_folder, tmp_path):
+        code = f"""
+import resource, warnings
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from sklearn_static import StaticEmbeddingVectorizer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fitted = StaticEmbeddingVectorizer({str(bert_folder)!r}, n_components=8,
+                                       memory={str(tmp_path / "cache")!r}).fit(["a"])
+print([str(w.message)[:36] for w in caught], fitted.vectors_.shape)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        expected = f"['The teacher\\'s outputs are not kept, '] ({N_TOKENS}, 8)\n"
+        assert done.stdout.replace('"', "'") == expected.replace("\\'", "'"), done.stderr
+
+
+class TestFolder:
+    def test_auto_is_the_folder_of_the_environment(self, vectorizer, tmp_path, monkeypatch):
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE", str(tmp_path / "mine"))
+        assert cache_size() == 0
+        vectorizer.set_params(memory="auto").fit(["a"])
+        assert cache_size() > N_TOKENS * 32 * 4
+        assert cache_size() == cache_size(tmp_path / "mine")
+        clear_cache()
+        assert cache_size() == 0
+
+    def test_without_it_a_folder_of_the_user(self, monkeypatch):
+        monkeypatch.delenv("SKLEARN_STATIC_CACHE")
+        assert "sklearn-static" in cache_folder().parts
+
+    def test_no_text_is_stored(self, vectorizer, texts, tmp_path):
+        vectorizer.set_params(distill_on="corpus").fit(texts)
+        stored = b"".join(f.read_bytes() for f in (tmp_path / "cache").iterdir())
+        assert not [
+            word
+            for text in texts
+            for word in text.encode().split()
+            if word in stored and len(word) > 8
+        ]
+
+
+class TestStore:
+    def test_what_was_not_used_for_longest_goes_first(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "1")
+        store = Store(tmp_path)
+        day = 0
+
+        def clock() -> float:
+            return day * 86_400.0
+
+        monkeypatch.setattr(time, "time", clock)
+        for day in range(20):
+            store.put({bytes([day]): bytes(100_000)})
+            assert store.get([bytes([0])]), "what is used every day stays"
+            assert cache_size(tmp_path) <= 1e6
+        left = [day for day in range(20) if store.get([bytes([day])])]
+        assert left[0] == 0
+        assert left[1:] == list(range(20 - len(left) + 1, 20))
+        assert len(left) >= 6
+        assert (tmp_path / "outputs.sqlite").stat().st_size < 1.2e6
+
+    def test_a_lock_keeps_others_out_until_it_is_released(self, tmp_path):
+        with Store(tmp_path).lock("work", wait=False) as ours:
+            assert ours
+            with Store(tmp_path).lock("work", wait=False) as theirs:
+                assert not theirs
+        with Store(tmp_path).lock("work", wait=False) as theirs:
+            assert theirs
+
+    def test_without_a_folder_it_remembers_as_long_as_it_lives(self):
+        store = Store(None)
+        store.put({b"key": b"value"})
+        assert store.get([b"key", b"other"]) == {b"key": b"value"}
+        assert Store(None).get([b"key"]) == {}
+
+
+def test_clearing_what_was_never_filled(tmp_path):
+    clear_cache(tmp_path / "none")
+    assert cache_size(tmp_path / "none") == 0
+    assert not (tmp_path / "none").exists()

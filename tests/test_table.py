@@ -97,5 +97,5 @@ def test_a_newer_format_is_refused(table, monkeypatch):
     monkeypatch.setattr(_table, "FORMAT_VERSION", 99)
     newer = pickle.dumps(table)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 1"):
+    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 2"):
         pickle.loads(newer)

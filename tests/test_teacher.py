@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from teachers import (
     write_json,
 )
 
+from sklearn_static._folder import Folder, read_folder
 from sklearn_static._teacher import Teacher, load_teacher
 from sklearn_static._vocabulary import Vocabulary
 
@@ -31,25 +33,31 @@ POOLING_FLAGS = [
 ]
 
 
-def load(folder: Path, pooling: str = "auto") -> Teacher:
-    return load_teacher(
+def read(folder: Path, pooling: str = "auto") -> Folder:
+    return read_folder(
         str(folder),
         pooling=pooling,
         revision=None,
-        device="cpu",
         trust_remote_code=False,
         local_files_only=True,
     )
 
 
-def run(teacher: Teacher, **options) -> np.ndarray:
-    inputs = Vocabulary.from_tokenizer(teacher.tokenizer).teacher_inputs()
-    return teacher.outputs(inputs, **{"batch_size": 256, "progress": False} | options)
+def load(folder: Path, pooling: str = "auto") -> Teacher:
+    return load_teacher(read(folder, pooling), "cpu")
+
+
+def token_inputs(folder: Path) -> np.ndarray:
+    return Vocabulary.from_tokenizer(read(folder).tokenizer).teacher_inputs()
+
+
+def run(folder: Path, pooling: str = "auto", batch_size: int = 256) -> np.ndarray:
+    return load(folder, pooling).outputs(token_inputs(folder), batch_size)
 
 
 def hidden_states(folder: Path) -> np.ndarray:
     """What transformers gives for each token in its template, shape (n, length, dimension)."""
-    inputs = Vocabulary.from_tokenizer(load(folder).tokenizer).teacher_inputs()
+    inputs = token_inputs(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     ids = torch.from_numpy(inputs)
     with torch.inference_mode():
@@ -59,7 +67,7 @@ def hidden_states(folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_plain_transformer_gives_the_mean(family, tmp_path):
     folder = save_transformer(family, tmp_path)
-    outputs = run(load(folder))
+    outputs = run(folder)
     assert outputs.dtype == np.float32
     np.testing.assert_allclose(outputs, hidden_states(folder).mean(axis=1), atol=1e-5)
 
@@ -74,7 +82,7 @@ def test_a_plain_transformer_gives_the_mean(family, tmp_path):
 )
 def test_pooling_overrides_the_folder(pooling, pool, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "max"})
-    outputs = run(load(folder, pooling))
+    outputs = run(folder, pooling)
     np.testing.assert_allclose(outputs, pool(hidden_states(folder)), atol=1e-5)
 
 
@@ -84,7 +92,7 @@ def test_pooling_overrides_the_folder(pooling, pool, tmp_path):
 def test_outputs_are_those_of_sentence_transformers(family, dense, tmp_path):
     pooling = {"pooling_mode": "lasttoken"} if family == "qwen" else None
     folder = save_sentence_transformer(family, tmp_path, pooling=pooling, dense=dense)
-    np.testing.assert_allclose(run(load(folder)), peer_outputs(folder), atol=1e-5)
+    np.testing.assert_allclose(run(folder), peer_outputs(folder), atol=1e-5)
 
 
 @pytest.mark.peers
@@ -101,13 +109,13 @@ def test_outputs_are_those_of_sentence_transformers(family, dense, tmp_path):
 )
 def test_poolings_are_those_of_sentence_transformers(pooling, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
-    np.testing.assert_allclose(run(load(folder)), peer_outputs(folder), atol=1e-5)
+    np.testing.assert_allclose(run(folder), peer_outputs(folder), atol=1e-5)
 
 
 def peer_outputs(folder: Path) -> np.ndarray:
     """What sentence-transformers gives for each token, without its Normalize module."""
     peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
-    inputs = Vocabulary.from_tokenizer(load(folder).tokenizer).teacher_inputs()
+    inputs = token_inputs(folder)
     ids = torch.from_numpy(inputs)
     features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     model = peer.SentenceTransformer(str(folder), device="cpu")
@@ -118,14 +126,7 @@ def peer_outputs(folder: Path) -> np.ndarray:
 
 
 def test_batches_do_not_change_outputs(bert_folder):
-    teacher = load(bert_folder)
-    np.testing.assert_allclose(run(teacher, batch_size=7), run(teacher), atol=1e-6)
-
-
-def test_dimension(bert_folder, tmp_path):
-    assert load(bert_folder).dimension == DIMENSION
-    folder = save_sentence_transformer("bert", tmp_path, dense={})
-    assert load(folder).dimension == 24
+    np.testing.assert_allclose(run(bert_folder, batch_size=7), run(bert_folder), atol=1e-6)
 
 
 def test_half_precision_weights_run_in_float32(bert_folder, tmp_path):
@@ -148,14 +149,14 @@ def test_of_an_encoder_decoder_the_encoder_is_used(tmp_path):
     )
     transformers.T5Model(config).save_pretrained(folder)
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
-    assert run(load(folder)).shape[1] == DIMENSION
+    assert run(folder).shape[1] == DIMENSION
 
 
 def test_legacy_lowercasing(tmp_path):
     folder = save_sentence_transformer("roberta", tmp_path / "a", lowercase=True)
-    lower = Vocabulary.from_tokenizer(load(folder).tokenizer)
+    lower = Vocabulary.from_tokenizer(read(folder).tokenizer)
     folder = save_sentence_transformer("roberta", tmp_path / "b")
-    plain = Vocabulary.from_tokenizer(load(folder).tokenizer)
+    plain = Vocabulary.from_tokenizer(read(folder).tokenizer)
     np.testing.assert_array_equal(
         lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
     )
@@ -167,42 +168,37 @@ def test_lowercasing_of_tokenizer_config(lowercase, tmp_path):
     folder = save_transformer("bert", tmp_path)
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
     write_json(folder / "tokenizer_config.json", settings)
-    assert load(folder).tokenizer.normalizer.lowercase == lowercase
+    assert read(folder).tokenizer.normalizer.lowercase == lowercase
 
 
 def test_lowercasing_in_a_settings_file_of_an_older_name(tmp_path):
     folder = save_sentence_transformer("roberta", tmp_path, lowercase=True)
     settings = folder / "sentence_bert_config.json"
     settings.rename(folder / "sentence_roberta_config.json")
-    assert load(folder).tokenizer.normalizer.normalize_str("A") == "a"
+    assert read(folder).tokenizer.normalizer.normalize_str("A") == "a"
 
 
 def test_a_tokenizer_that_is_a_list_of_words(bert_folder, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path)
-    tokenizer = load(folder).tokenizer
+    tokenizer = read(folder).tokenizer
     words = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     (folder / "tokenizer.json").unlink()
-    np.testing.assert_array_equal(run(load(folder)), run(load(bert_folder)))
+    np.testing.assert_array_equal(run(folder), run(bert_folder))
 
 
 def test_dense_weights_in_safetensors(tmp_path):
     folder = save_sentence_transformer("bert", tmp_path, dense={})
-    expected = run(load(folder))
+    expected = run(folder)
     pickled = folder / "2_Dense" / "pytorch_model.bin"
     save_file(torch.load(pickled), folder / "2_Dense" / "model.safetensors")
     pickled.unlink()
-    np.testing.assert_array_equal(run(load(folder)), expected)
+    np.testing.assert_array_equal(run(folder), expected)
 
 
 def test_loading_and_running_print_nothing(bert_folder, capfd):
-    run(load(bert_folder))
+    run(bert_folder)
     assert capfd.readouterr() == ("", "")
-
-
-def test_progress_shows_the_time_left(bert_folder, capfd):
-    run(load(bert_folder), progress=True)
-    assert "Teacher: 100%" in capfd.readouterr().err
 
 
 def test_transformers_settings_are_left_as_they_were(bert_folder):
@@ -214,30 +210,30 @@ def test_transformers_settings_are_left_as_they_were(bert_folder):
 
 class TestFingerprint:
     def test_same_content_elsewhere(self, bert_folder, tmp_path):
-        copy = save_sentence_transformer("bert", tmp_path)
-        assert load(copy).fingerprint() == load(bert_folder).fingerprint()
+        copy = shutil.copytree(bert_folder, tmp_path / "copy")
+        assert read(copy).fingerprint() == read(bert_folder).fingerprint()
 
     def test_other_weights(self, bert_folder, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         weights = load_file(folder / "model.safetensors")
         weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        assert load(folder).fingerprint() != load(bert_folder).fingerprint()
+        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
 
     def test_other_pooling(self, bert_folder):
-        assert load(bert_folder, "cls").fingerprint() != load(bert_folder).fingerprint()
+        assert read(bert_folder, "cls").fingerprint() != read(bert_folder).fingerprint()
 
     def test_other_dense(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path, dense={})
-        before = load(folder).fingerprint()
+        before = read(folder).fingerprint()
         save_dense(folder / "2_Dense", {"activation_function": "torch.nn.modules.linear.Identity"})
-        assert load(folder).fingerprint() != before
+        assert read(folder).fingerprint() != before
 
     def test_other_attention_heads(self, bert_folder, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         config = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", config | {"num_attention_heads": 4})
-        assert load(folder).fingerprint() != load(bert_folder).fingerprint()
+        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
 
 
 class TestErrors:
@@ -279,7 +275,7 @@ class TestErrors:
             folder / "2_Dense" / "pytorch_model.bin",
         )
         with pytest.raises(ValueError, match=r"mean gives 32 dimensions, .* Dense module takes 64"):
-            run(load(folder))
+            run(folder)
 
     def test_unknown_pooling(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "median"})
@@ -320,7 +316,7 @@ class TestErrors:
         kept = {key: w for key, w in weights.items() if not key.startswith("pooler.")}
         assert len(kept) < len(weights)
         save_file(kept, folder / "model.safetensors", {"format": "pt"})
-        np.testing.assert_array_equal(run(load(folder)), run(load(bert_folder)))
+        np.testing.assert_array_equal(run(folder), run(bert_folder))
 
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(OSError, match="nowhere"):
@@ -337,7 +333,7 @@ class TestErrors:
         )
         transformers.BertModel(config).save_pretrained(folder)
         with pytest.raises(ValueError, match="knows only 100 tokens: they do not belong together"):
-            run(load(folder))
+            run(folder)
 
     def test_outputs_that_are_not_finite(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
@@ -345,7 +341,7 @@ class TestErrors:
         weights["embeddings.word_embeddings.weight"][50] = torch.nan
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
         with pytest.raises(ValueError, match=r"not finite for 1 of 400 inputs, .* \[ 4 50  5\]"):
-            run(load(folder))
+            run(folder)
 
 
 class TestHub:
@@ -360,10 +356,12 @@ class TestHub:
 
     def load_offline(self, cache: Path, model: str = "org/tiny") -> str:
         code = f"""
+from sklearn_static._folder import read_folder
 from sklearn_static._teacher import load_teacher
 try:
-    print(load_teacher({model!r}, pooling="auto", revision=None, device="cpu",
-                       trust_remote_code=False, local_files_only=True).pooling)
+    folder = read_folder({model!r}, pooling="auto", revision=None, trust_remote_code=False,
+                         local_files_only=True)
+    print(load_teacher(folder, "cpu").pooling)
 except OSError as error:
     print(error)
 """

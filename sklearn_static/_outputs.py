@@ -1,0 +1,282 @@
+"""The teacher's outputs for tokens and texts, from the cache where it has them."""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_static._cache import Store, cache_folder
+from sklearn_static._documents import batches
+from sklearn_static._folder import Folder, teacher_module
+from sklearn_static._vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from sklearn_static._teacher import Teacher
+
+# Part of every key: to be raised when the same input would give another output.
+_VERSION = 1
+# The vocabulary is kept and worked on by blocks of tokens, since all of it is wanted together.
+_BLOCK = 1024
+# So many texts are stored at once; as much is lost when a process dies.
+_STORED_AT_ONCE = 512
+
+
+class Outputs:
+    """A teacher that runs each input once, as long as its cache lasts.
+
+    Parameters
+    ----------
+    folder : Folder
+        The teacher; its weights are loaded when they are first needed.
+    vocabulary : Vocabulary
+        The tokens of its tokenizer.
+    memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
+        Where the outputs are kept.
+    device : str or None
+        The torch device; None takes the best available.
+    batch_size : int
+        Texts per forward pass.
+    progress : bool
+        Whether to show a progress bar on standard error.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        vocabulary: Vocabulary,
+        *,
+        memory: Any,
+        device: str | None,
+        batch_size: int,
+        progress: bool,
+    ) -> None:
+        self._folder = folder
+        self._vocabulary = vocabulary
+        self._device = device
+        self._batch_size = batch_size
+        self._progress = progress
+        self._store, self._memory = _open(memory)
+        self._n_run = 0
+        self._seconds_run = 0.0
+
+    @property
+    def dimension(self) -> int:
+        """Number of dimensions of an output, found by running the first block of tokens."""
+        first = self._run_tokens(self._vocabulary.teacher_inputs()[:_BLOCK])
+        return int(first.shape[1])
+
+    def of_vocabulary(self) -> NDArray[np.float32]:
+        """Run every token, alone in the tokenizer's template.
+
+        Returns
+        -------
+        outputs : ndarray of float32, shape (n_tokens, dimension)
+            Pooled and behind the dense layers, not normalised.
+        """
+        return self._run_tokens(self._vocabulary.teacher_inputs())
+
+    def _run_tokens(self, input_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        blocks = [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
+        # Each block is a work of its own, so that processes share the vocabulary.
+        return self._run(blocks, list(range(len(blocks))), "Teacher, vocabulary")
+
+    @cached_property
+    def _template(self) -> tuple[list[int], list[int]]:
+        return self._vocabulary.template()
+
+    @cached_property
+    def _n_between(self) -> int | None:
+        """How many tokens go between the special ones at most."""
+        longest = self._folder.max_seq_length
+        prefix, suffix = self._template
+        return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
+
+    @property
+    def room(self) -> int | None:
+        """How many of a text's own tokens the teacher reads; None is all of them."""
+        if self._n_between is None:
+            return None
+        prompt_ids, _ = self._vocabulary.encode([self._folder.prompt])
+        return max(self._n_between - len(prompt_ids), 0)
+
+    def inputs_of(self, documents: list[str], max_tokens: int | None) -> list[NDArray[np.int32]]:
+        """Give what the teacher reads of texts.
+
+        Parameters
+        ----------
+        documents : list of str
+            The texts.
+        max_tokens : int or None
+            How many tokens it may read in all.
+
+        Returns
+        -------
+        inputs : list of ndarray of int32
+            Token ids of the first texts, as many as `max_tokens` allows but one at least: the
+            default prompt and the text, as far as the teacher reads, within the special tokens.
+
+        Raises
+        ------
+        ValueError
+            If the teacher leaves its prompt out when it pools.
+        """
+        if self._folder.prompt and not self._folder.pools_prompt:
+            raise ValueError(
+                f"The teacher puts {self._folder.prompt!r} before every text and leaves it out of "
+                "the pooling, which distill_on='corpus' does not support."
+            )
+        prefix, suffix = self._template
+        inputs: list[NDArray[np.int32]] = []
+        n_left = float("inf") if max_tokens is None else max_tokens
+        for batch in batches(documents):
+            prompted = [self._folder.prompt + text for text in documents[batch]]
+            ids, offsets = self._vocabulary.encode(prompted)
+            for start, end in pairwise(offsets):
+                text = ids[start:end][: self._n_between]
+                n_left -= len(prefix) + len(text) + len(suffix)
+                if n_left < 0 and inputs:
+                    return inputs
+                inputs.append(np.array([*prefix, *text, *suffix], dtype=np.int32))
+        return inputs
+
+    def of_texts(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """Run texts.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray of int32
+            As `inputs_of` gives them.
+
+        Returns
+        -------
+        embeddings : ndarray of float32, shape (n_documents, dimension)
+            Scaled to unit length.
+        """
+        # Texts of one length make one work: they need no padding and fill a batch.
+        works = [len(ids) for ids in inputs]
+        self._n_run, self._seconds_run = 0, 0.0
+        outputs = self._run([ids[None] for ids in inputs], works, "Teacher, texts")
+        lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
+        lengths[lengths == 0] = 1
+        outputs /= lengths
+        return outputs
+
+    def duration(self, n_texts: int) -> str:
+        """Say how long texts would take, by those that were run.
+
+        Parameters
+        ----------
+        n_texts : int
+            How many texts.
+
+        Returns
+        -------
+        clause : str
+            Something like "; the others would take about 5 min". Empty if none was run.
+        """
+        if not self._n_run:
+            return ""
+        seconds = self._seconds_run / self._n_run * n_texts
+        span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
+        return f"; the others would take about {span}"
+
+    def _run(self, inputs: list[NDArray[Any]], works: list[int], title: str) -> NDArray[np.float32]:
+        """Run arrays of shape (n, length); all those of one work have the same length."""
+        if self._memory is None:
+            return self._gather(inputs, works, title)
+        gather = self._memory.cache(_gather, ignore=["works", "title", "outputs"])
+        outputs: NDArray[np.float32] = gather(self._fingerprint, inputs, works, title, self)
+        return outputs
+
+    def _gather(
+        self, inputs: list[NDArray[Any]], works: list[int], title: str
+    ) -> NDArray[np.float32]:
+        keys = [self._key(ids) for ids in inputs]
+        values = self._store.get(list(dict.fromkeys(keys)))
+        missing: dict[int, dict[bytes, NDArray[Any]]] = {}
+        for key, ids, work in zip(keys, inputs, works, strict=True):
+            if key not in values:
+                missing.setdefault(work, {})[key] = ids
+        if missing:
+            values |= self._run_missing(missing, title)
+        flat = np.frombuffer(b"".join(values[key] for key in keys), dtype=np.float32)
+        return flat.reshape(sum(map(len, inputs)), -1).copy()
+
+    def _run_missing(
+        self, missing: dict[int, dict[bytes, NDArray[Any]]], title: str
+    ) -> dict[bytes, bytes]:
+        from tqdm.auto import tqdm
+
+        values: dict[bytes, bytes] = {}
+        n_tokens = sum(ids.size for work in missing.values() for ids in work.values())
+        with tqdm(total=n_tokens, desc=title, unit="token", disable=not self._progress) as bar:
+            # First what nobody else is at, then what is left of what others were at.
+            for wait in (False, True):
+                for work in sorted(missing, reverse=True):
+                    name = f"{self._fingerprint} {title} {work}"
+                    with self._store.lock(name, wait=wait) as held:
+                        if not held:
+                            continue
+                        by_key = missing.pop(work)
+                        done = self._store.get(list(by_key))
+                        bar.update(sum(by_key[key].size for key in done))
+                        values |= done
+                        left = [(k, ids) for k, ids in by_key.items() if k not in done]
+                        for start in range(0, len(left), _STORED_AT_ONCE):
+                            some = dict(left[start : start + _STORED_AT_ONCE])
+                            new = self._run_teacher(some)
+                            self._store.put(new)
+                            values |= new
+                            bar.update(sum(ids.size for ids in some.values()))
+        return values
+
+    def _run_teacher(self, inputs: dict[bytes, NDArray[Any]]) -> dict[bytes, bytes]:
+        teacher = self._teacher
+        start = time.perf_counter()
+        outputs = teacher.outputs(np.concatenate(list(inputs.values())), self._batch_size)
+        self._seconds_run += time.perf_counter() - start
+        self._n_run += len(outputs)
+        ends = np.cumsum([len(ids) for ids in inputs.values()])
+        parts = np.split(outputs, ends[:-1])
+        return {key: part.tobytes() for key, part in zip(inputs, parts, strict=True)}
+
+    def _key(self, ids: NDArray[Any]) -> bytes:
+        digest = hashlib.blake2b(self._fingerprint.encode(), digest_size=16)
+        digest.update(ids.astype(np.int32).tobytes())
+        return digest.digest()
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return f"{_VERSION} {self._folder.fingerprint()}"
+
+    @cached_property
+    def _teacher(self) -> "Teacher":
+        teacher: Teacher = teacher_module().load_teacher(self._folder, self._device)
+        return teacher
+
+
+def _gather(
+    fingerprint: str, inputs: list[NDArray[Any]], works: list[int], title: str, outputs: Outputs
+) -> NDArray[np.float32]:
+    """Stand for the method, as a function of what the result depends on."""
+    return outputs._gather(inputs, works, title)
+
+
+def _open(memory: Any) -> tuple[Store, Any]:
+    """Give our own store for `memory`, and its object where that keeps things in its own way."""
+    if memory is None:
+        return Store(None), None
+    if isinstance(memory, str | os.PathLike):
+        return Store(cache_folder() if memory == "auto" else Path(memory)), None
+    location = getattr(memory, "location", memory)
+    if location is memory:
+        return Store(None), memory
+    # A joblib.Memory lends its folder: one file for each text would take longer than the teacher.
+    return Store(None if location is None else Path(location, "sklearn_static")), None

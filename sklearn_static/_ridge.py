@@ -1,0 +1,195 @@
+"""Corpus distillation: rows whose sums come close to the teacher's embeddings of texts."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags
+from sklearn.exceptions import ConvergenceWarning
+
+# How much less than a token a bigram counts: it is seen less often, and fits chance sooner.
+_BIGRAM_WEIGHT = 3**-0.5
+# Ridge of the shared map, as a share of the mean diagonal of its Gram matrix.
+_MAP_RIDGE = 1e-3
+# The preconditioner solves for so many of the most frequent rows exactly.
+_EXACT_ROWS = 1024
+_COLUMNS_AT_ONCE = 128
+_TOLERANCE = 1e-3
+_MAX_ITERATIONS = 300
+
+
+def fit_rows(
+    counts: csr_matrix,
+    lengths: NDArray[np.int64],
+    outputs: NDArray[np.float64],
+    embeddings: NDArray[np.float32],
+    alpha: float,
+) -> NDArray[np.float32]:
+    """Find the rows whose sums come close to the teacher's embeddings.
+
+    With Z the counts over the square root of the texts' lengths, M the outputs and Y the
+    embeddings, a shared map ``B = argmin |Z M B - Y|^2 + eps |B|^2`` moves all tokens, also those
+    that no text has. Then each row gets a correction of its own,
+    ``D = argmin |Z D - (Y - Z M B)|^2 + alpha s |D|^2`` with s the mean squared norm of the token
+    part of Z's rows. The result is ``M B + D``.
+
+    Parameters
+    ----------
+    counts : csr_matrix of float32, shape (n_documents, n_rows)
+        How often each row occurs in each text; tokens first, then bigrams.
+    lengths : ndarray of int64, shape (n_documents,)
+        The number of tokens of each text.
+    outputs : ndarray of float64, shape (n_tokens, dimension)
+        The centred outputs of the teacher for each token.
+    embeddings : ndarray of float32, shape (n_documents, n_components)
+        What the sums are to be near to.
+    alpha : float
+        Strength of the ridge. The larger it is, the less the rows leave the shared map.
+
+    Returns
+    -------
+    rows : ndarray of float32, shape (n_rows, n_components)
+        The rows.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If the solver stopped early.
+    """
+    n_tokens = len(outputs)
+    weights = np.ones(counts.shape[1], dtype=np.float32)
+    weights[n_tokens:] = _BIGRAM_WEIGHT
+    by_length = diags(np.maximum(lengths, 1) ** -0.5)
+    scaled = (by_length @ counts @ diags(weights)).tocsr().astype(np.float32)
+    tokens = scaled[:, :n_tokens]
+    mean_outputs = tokens @ outputs
+    gram = mean_outputs.T @ mean_outputs
+    gram[np.diag_indices_from(gram)] += _MAP_RIDGE * np.trace(gram) / len(gram)
+    shared = np.linalg.solve(gram, mean_outputs.T @ embeddings)
+    rest = (embeddings - mean_outputs @ shared).astype(np.float32)
+    penalty = alpha * float(tokens.multiply(tokens).sum()) / len(lengths)
+    rows = solve_ridge(scaled, rest, penalty) * weights[:, None]
+    rows[:n_tokens] += outputs @ shared
+    return rows
+
+
+def solve_ridge(
+    features: csr_matrix, targets: NDArray[np.float32], penalty: float
+) -> NDArray[np.float32]:
+    """Minimise ``|Z X - Y|^2 + penalty |X|^2`` by conjugate gradients.
+
+    Words are distributed by Zipf's law: a few frequent columns make the problem ill-conditioned.
+    The preconditioner is the inverse of the Gram matrix of the most frequent columns, and of the
+    diagonal for the rest.
+
+    Parameters
+    ----------
+    features : csr_matrix of float32, shape (n_documents, n_rows)
+        Z.
+    targets : ndarray of float32, shape (n_documents, n_components)
+        Y.
+    penalty : float
+        Above zero.
+
+    Returns
+    -------
+    solution : ndarray of float32, shape (n_rows, n_components)
+        X; zero for columns of Z without an entry.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If the gradient has not become small enough.
+    """
+    solution = np.zeros((features.shape[1], targets.shape[1]), dtype=np.float32)
+    squares = np.asarray(features.multiply(features).sum(axis=0)).ravel()
+    used = np.flatnonzero(squares)
+    features, squares = features[:, used], squares[used]
+    transposed = features.T.tocsr()
+    frequent = np.argsort(-squares, kind="stable")[:_EXACT_ROWS]
+    block = features[:, frequent]
+    gram = (block.T @ block).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += penalty
+    inverse = np.linalg.inv(gram).astype(np.float32)
+    diagonal = (squares + penalty).astype(np.float32)[:, None]
+
+    def precondition(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        direction = residual / diagonal
+        direction[frequent] = inverse @ residual[frequent]
+        return direction
+
+    worst = 0.0
+    for start in range(0, targets.shape[1], _COLUMNS_AT_ONCE):
+        columns = slice(start, start + _COLUMNS_AT_ONCE)
+        residual = transposed @ np.ascontiguousarray(targets[:, columns])
+        found = np.zeros_like(residual)
+        goal = _TOLERANCE * np.linalg.norm(residual, axis=0)
+        direction = precondition(residual)
+        step = direction.copy()
+        product = _dots(residual, direction)
+        for _ in range(_MAX_ITERATIONS):
+            if (np.linalg.norm(residual, axis=0) <= goal).all():
+                break
+            image = transposed @ (features @ step)
+            image += penalty * step
+            # A column may be solved, or zero from the start: teachers have dead dimensions.
+            size = _quotient(product, _dots(step, image))
+            found += size * step
+            residual -= size * image
+            direction = precondition(residual)
+            product, before = _dots(residual, direction), product
+            step *= _quotient(product, before)
+            step += direction
+        else:
+            worst = max(worst, _quotient(np.linalg.norm(residual, axis=0), goal).max())
+        solution[used, columns] = found
+    if worst > 0:
+        warnings.warn(
+            f"The fit to the texts stopped after {_MAX_ITERATIONS} iterations, with a gradient "
+            f"{worst:.3g} times as large as it should be; a larger alpha converges sooner.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return solution
+
+
+def _dots(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    products: NDArray[np.float32] = np.einsum("ij,ij->j", a, b)
+    return products
+
+
+def _quotient(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+
+
+def leading_directions(
+    embeddings: NDArray[np.float32], n_components: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Find the directions in which the embeddings have most of their length.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float32, shape (n_documents, dimension)
+        The teacher's embeddings; they are not centred.
+    n_components : int, float or None
+        How many directions to keep; a float in (0, 1) keeps the fewest that have this share of
+        the squared length; None keeps all.
+
+    Returns
+    -------
+    directions : ndarray of float32, shape (dimension, n_components)
+        Orthonormal columns.
+    shares : ndarray of float64, shape (n_components,)
+        Share of the squared length along each of them.
+    """
+    exact = embeddings.astype(np.float64)
+    squares, directions = np.linalg.eigh(exact.T @ exact)
+    shares = np.maximum(squares[::-1], 0) / squares.sum()
+    if n_components is None:
+        n_components = len(shares)
+    elif n_components < 1:
+        n_components = int(np.searchsorted(np.cumsum(shares), n_components)) + 1
+    kept = directions[:, ::-1][:, : int(n_components)]
+    # The sign of an eigenvector is chance; make the largest entry positive.
+    largest = kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])]
+    return (kept * np.sign(largest)).astype(np.float32), shares[: kept.shape[1]]

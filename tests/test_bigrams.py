@@ -1,0 +1,72 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
+
+N_TOKENS = 7
+Documents = list[list[int]]
+documents_of_rows = st.lists(st.lists(st.integers(0, N_TOKENS - 1), max_size=12), max_size=8)
+
+
+def flat(documents: Documents) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.array([row for document in documents for row in document], dtype=np.int32)
+    return rows, np.cumsum([0, *map(len, documents)])
+
+
+def inserted(bigrams: Bigrams, documents: Documents) -> Documents:
+    rows, offsets = bigrams.insert(*flat(documents))
+    assert rows.dtype == np.int32
+    return [rows[a:b].tolist() for a, b in pairwise(offsets)]
+
+
+@given(documents_of_rows, st.sets(st.tuples(*[st.integers(0, N_TOKENS - 1)] * 2)))
+def test_bigrams_stand_behind_their_second_token(documents, pairs):
+    pairs = sorted(pairs)
+    bigrams = Bigrams(np.array(pairs, dtype=np.int32).reshape(-1, 2), N_TOKENS)
+    assert len(bigrams) == len(pairs)
+    row_of = {pair: N_TOKENS + i for i, pair in enumerate(pairs)}
+    expected = []
+    for document in documents:
+        expected.append([])
+        for i, row in enumerate(document):
+            expected[-1].append(row)
+            if i and (document[i - 1], row) in row_of:
+                expected[-1].append(row_of[document[i - 1], row])
+    assert inserted(bigrams, documents) == expected
+
+
+def test_many_bigrams_find_their_places():
+    random = np.random.default_rng(0)
+    keys = random.choice(30_000**2, size=20_000, replace=False)
+    pairs = np.stack(np.divmod(keys, 30_000), axis=1).astype(np.int32)
+    bigrams = Bigrams(pairs, 30_000)
+    np.testing.assert_array_equal(bigrams.look_up(keys), 30_000 + np.arange(20_000))
+    others = np.setdiff1d(random.choice(30_000**2, size=20_000), keys)
+    assert (bigrams.look_up(others) == -1).all()
+
+
+class TestMostFrequent:
+    documents = ([0, 1, 0, 1, 2], [0, 1], [3, 1, 2], [4, 5, 4, 5], [0, 1, 2, 3])
+
+    def pairs(self, max_features: int | None, documents: Documents = documents) -> list[list[int]]:
+        return most_frequent_bigrams(*flat(documents), N_TOKENS, max_features).pairs.tolist()
+
+    def test_by_the_number_of_documents_two_at_least(self):
+        assert self.pairs(None) == [[0, 1], [1, 2]]
+
+    def test_a_cap_keeps_the_most_frequent(self):
+        assert self.pairs(1) == [[0, 1]]
+
+    def test_none_across_documents(self):
+        assert self.pairs(None, [[0], [1], [0], [1]]) == []
+
+    @pytest.mark.parametrize("documents", [[], [[]], [[1]]], ids=str)
+    def test_nothing_to_choose_from(self, documents):
+        assert self.pairs(None, documents) == []
+
+    def test_the_order_of_documents_does_not_matter(self):
+        assert self.pairs(None, self.documents[::-1]) == self.pairs(None)

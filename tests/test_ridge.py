@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
+
+from sklearn_static import _ridge
+from sklearn_static._ridge import fit_rows, leading_directions, solve_ridge
+
+
+@pytest.fixture
+def counts() -> sp.csr_matrix:
+    """Counts by Zipf's law, as those of words are."""
+    random = np.random.default_rng(0)
+    rows = np.minimum(random.zipf(1.3, size=(600, 20)), 3000) - 1
+    ones = np.ones(rows.size, dtype=np.float32)
+    documents = np.repeat(np.arange(600), 20)
+    return sp.csr_matrix((ones, (documents, rows.ravel())), shape=(600, 3000))
+
+
+@pytest.fixture
+def targets() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((600, 140)).astype(np.float32)
+
+
+@pytest.mark.parametrize("penalty", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize("exact_rows", [0, 16, 5000])
+def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, monkeypatch):
+    monkeypatch.setattr(_ridge, "_EXACT_ROWS", exact_rows)
+    expected = Ridge(alpha=penalty, fit_intercept=False, solver="cholesky").fit(
+        counts.toarray().astype(np.float64), targets
+    )
+    solution = solve_ridge(counts, targets, penalty)
+    error = np.linalg.norm(solution - expected.coef_.T) / np.linalg.norm(expected.coef_)
+    assert error < 5e-3
+
+
+def test_dead_dimensions_and_unused_rows_stay_zero(counts, targets):
+    targets[:, 3] = 0
+    solution = solve_ridge(counts, targets, 1.0)
+    assert not solution[:, 3].any()
+    unused = np.asarray(counts.sum(axis=0)).ravel() == 0
+    assert unused.any()
+    assert not solution[unused].any()
+
+
+def test_stopping_early_is_said(counts, targets, monkeypatch):
+    monkeypatch.setattr(_ridge, "_EXACT_ROWS", 0)
+    monkeypatch.setattr(_ridge, "_MAX_ITERATIONS", 3)
+    with pytest.warns(ConvergenceWarning, match="stopped after 3 iterations, with a gradient"):
+        solve_ridge(counts, targets, 0.1)
+
+
+class TestFitRows:
+    """Tokens are the first 1000 of 3000 rows, of which the others stand for bigrams."""
+
+    @pytest.fixture
+    def fitted(self, counts, targets):
+        lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
+        outputs = np.random.default_rng(2).standard_normal((1000, 12))
+        outputs -= outputs.mean(axis=0)
+
+        def fit(alpha: float) -> np.ndarray:
+            return fit_rows(counts, lengths, outputs, targets, alpha)
+
+        scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ counts
+        return fit, scaled, outputs
+
+    def test_a_large_alpha_leaves_the_shared_map(self, fitted, targets):
+        fit, scaled, outputs = fitted
+        rows = fit(1e9)
+        means = scaled[:, :1000] @ outputs
+        shared = np.linalg.lstsq(means, targets, rcond=None)[0]
+        assert np.linalg.matrix_rank(rows[:1000], tol=1e-2) == 12
+        assert np.corrcoef(rows[:1000].ravel(), (outputs @ shared).ravel())[0, 1] > 0.999
+        np.testing.assert_allclose(rows[1000:], 0, atol=1e-5)
+
+    def test_a_small_alpha_reproduces_the_targets(self, fitted, targets):
+        fit, scaled, _ = fitted
+        error = [np.linalg.norm(scaled @ fit(alpha) - targets) for alpha in (10, 0.3, 1e-4)]
+        assert error[0] > error[1] > error[2]
+
+    def test_alpha_is_relative_to_the_scale_of_the_counts(self, fitted, targets, counts):
+        """The ridge of tokens alone, against scikit-learn on the residual of the shared map."""
+        fit, scaled, outputs = fitted
+        rows = fit(0.3)
+        weighted = scaled.toarray()
+        weighted[:, 1000:] /= np.sqrt(3)
+        means = weighted[:, :1000] @ outputs
+        gram = means.T @ means
+        gram += 1e-3 * np.trace(gram) / 12 * np.eye(12)
+        shared = np.linalg.solve(gram, means.T @ targets)
+        penalty = 0.3 * (weighted[:, :1000] ** 2).sum() / len(weighted)
+        ridge = Ridge(alpha=penalty, fit_intercept=False).fit(weighted, targets - means @ shared)
+        expected = ridge.coef_.T.copy()
+        expected[:1000] += outputs @ shared
+        expected[1000:] /= np.sqrt(3)
+        assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 5e-3
+
+
+class TestLeadingDirections:
+    def test_they_are_the_right_singular_vectors(self):
+        embeddings = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32) + 1
+        directions, shares = leading_directions(embeddings, 4)
+        _, values, vectors = np.linalg.svd(embeddings, full_matrices=False)
+        np.testing.assert_allclose(np.abs(directions.T), np.abs(vectors[:4]), atol=1e-4)
+        np.testing.assert_allclose(shares, values[:4] ** 2 / (values**2).sum(), rtol=1e-4)
+
+    def test_a_share(self):
+        embeddings = np.diag(np.sqrt([6, 3, 1])).astype(np.float32)
+        assert leading_directions(embeddings, 0.55)[0].shape == (3, 1)
+        assert leading_directions(embeddings, 0.7)[0].shape == (3, 2)
+        assert leading_directions(embeddings, 0.99)[0].shape == (3, 3)
+
+    def test_none_keeps_all_and_loses_nothing(self):
+        embeddings = np.ones((1, 5), dtype=np.float32)
+        directions, shares = leading_directions(embeddings, None)
+        np.testing.assert_allclose(directions @ directions.T, np.eye(5), atol=1e-6)
+        np.testing.assert_allclose(shares, [1, 0, 0, 0, 0], atol=1e-6)
