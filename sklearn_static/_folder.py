@@ -164,7 +164,7 @@ def read_folder(
         modes,
         dense_paths,
         _read_tokenizer(source, transformer_path, bool(settings.get("do_lower_case"))),
-        settings.get("max_seq_length") or _longest_input(source, transformer_path),
+        _longest_input(source, transformer_path, settings.get("max_seq_length")),
         prompt,
         pools_prompt,
     )
@@ -358,15 +358,16 @@ def _read_tokenizer(source: Source, path: str, lowercase: bool) -> Tokenizer:
     return tokenizer
 
 
-def _longest_input(source: Source, path: str) -> int | None:
-    """Tell how many tokens the teacher reads where sentence-transformers' settings do not."""
+def _longest_input(source: Source, path: str, chosen: int | None) -> int | None:
+    """Tell how many tokens the teacher reads, given what sentence-transformers' settings say."""
     config = source.json(join(path, "config.json"), required=True)
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
         positions -= config.get("pad_token_id", 1) + 1
-    tokens = (source.json(join(path, "tokenizer_config.json")) or {}).get("model_max_length")
+    if chosen is None:
+        chosen = (source.json(join(path, "tokenizer_config.json")) or {}).get("model_max_length")
     # Both say "as many as you like" in several ways: no value, -1 or a number beyond reason.
-    limits = [int(limit) for limit in (positions, tokens) if limit is not None and limit > 0]
+    limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
     return min(limits, default=None)
 
 

@@ -192,7 +192,7 @@ default="auto"
     fidelity_ : dict
         Mean cosine between features (without the lexical ones) and the teacher's embeddings: of
         the texts fitted to as "fitted"; as "held_out" of a tenth of them, by a table that was
-        fitted to the others. Only with ``compute_fidelity=True``.
+        fitted to the others (NaN of a single text). Only with ``compute_fidelity=True``.
 
     table_ : StaticTable
         All that `transform` needs.
@@ -551,11 +551,10 @@ default="auto"
 
         result = fit(n_read)
         if self.compute_fidelity:
+            self.fidelity_ = {"fitted": mean_cosine(0, n_read, *result), "held_out": np.nan}
             n_fitted = n_read - max(n_read // 10, 1)
-            self.fidelity_ = {
-                "fitted": mean_cosine(0, n_read, *result),
-                "held_out": mean_cosine(n_fitted, n_read, *fit(n_fitted)),
-            }
+            if n_fitted:
+                self.fidelity_["held_out"] = mean_cosine(n_fitted, n_read, *fit(n_fitted))
         return result
 
     def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:

@@ -1,0 +1,319 @@
+"""The table fitted to the teacher's embeddings of the user's own texts."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from teachers import FAMILIES, awkward_texts, features_of, save_sentence_transformer, write_json
+
+from sklearn_static import StaticEmbeddingVectorizer, _table
+from sklearn_static._corpus import in_random_order
+from sklearn_static._folder import read_folder
+from sklearn_static._outputs import Outputs
+from sklearn_static._vocabulary import Vocabulary
+
+
+@pytest.fixture
+def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
+    return StaticEmbeddingVectorizer(
+        bert_folder, n_components=16, distill_on="corpus", lexical_components=4
+    )
+
+
+def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
+    """What our teacher gives for texts."""
+    opened = read_folder(
+        str(folder), pooling="auto", revision=None, trust_remote_code=False, local_files_only=True
+    )
+    vocabulary = Vocabulary.from_tokenizer(opened.tokenizer)
+    outputs = Outputs(opened, vocabulary, memory=None, device="cpu", batch_size=8, progress=False)
+    return outputs.of_texts(outputs.inputs_of(documents, None))
+
+
+class TestEmbeddings:
+    """As sentence-transformers' encode gives them."""
+
+    def check(self, folder: Path, documents: list[str]) -> None:
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        model = peer.SentenceTransformer(str(folder), device="cpu")
+        expected = model.encode(documents, normalize_embeddings=True)
+        cosines = (embeddings(folder, documents) * expected).sum(axis=1)
+        assert cosines.min() > 0.9999
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_of_all_families(self, family, texts, tmp_path):
+        pooling = {"pooling_mode": "lasttoken"} if family == "qwen" else None
+        folder = save_sentence_transformer(family, tmp_path, pooling=pooling, dense={})
+        # Of some families' 64 positions the first stand for padding.
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": 60})
+        # Else transformers 5 builds a normalizer of its own for XLM-R.
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+        write_json(folder / "tokenizer_config.json", settings)
+        self.check(folder, [*texts, *awkward_texts()])
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("pooling", ["cls", "max", "weightedmean", "lasttoken"])
+    def test_of_all_poolings(self, pooling, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": pooling})
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    def test_with_a_prompt(self, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(folder / "config_sentence_transformers.json", settings)
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("max_seq_length", [10, None])
+    def test_with_another_limit(self, max_seq_length, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_seq_length})
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    @pytest.mark.minilm
+    def test_of_real_texts_by_the_real_teacher(self, minilm_path, dataset):
+        texts = dataset("banking77").train_texts[:150] + dataset("20newsgroups").train_texts[:50]
+        self.check(minilm_path, texts)
+
+    def test_a_plain_transformer_reads_as_far_as_it_has_positions(self, tmp_path):
+        folder = save_sentence_transformer("xlm-roberta", tmp_path)
+        (folder / "sentence_bert_config.json").unlink()
+        long, longer = ("a list of names " * n for n in (40, 80))
+        both = embeddings(folder, [long, longer])
+        np.testing.assert_array_equal(both[0], both[1])
+
+    def test_a_prompt_that_is_not_pooled(self, vectorizer, texts, tmp_path):
+        pooling = {"pooling_mode": "mean", "include_prompt": False}
+        folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(folder / "config_sentence_transformers.json", settings)
+        with pytest.raises(ValueError, match="puts 'the list of ' before every text and leaves"):
+            vectorizer.set_params(model=folder).fit(texts)
+
+
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2), [1, 2]])
+def test_features(ngram_range, vectorizer, texts):
+    vectorizer.set_params(ngram_range=ngram_range)
+    features = vectorizer.fit_transform(texts)
+    assert features.shape == (len(texts), 20)
+    assert len(vectorizer.get_feature_names_out()) == 20
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(features, vectorizer.fit(texts).transform(texts))
+
+
+def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
+    expected = embeddings(bert_folder, list(texts))
+    cosines = {}
+    for alpha in (1e-3, 0.3, 1e3):
+        vectorizer.set_params(n_components=None, lexical_components=0, alpha=alpha, max_length=62)
+        features = vectorizer.fit_transform(texts)
+        # The axes are turned; what stays are the angles between texts.
+        cosines[alpha] = np.corrcoef(
+            (features @ features.T).ravel(), (expected @ expected.T).ravel()
+        )
+    near, default, far = (cosine[0, 1] for cosine in cosines.values())
+    assert near > 0.99
+    assert near > default > far
+    vectorizer.set_params(distill_on="vocabulary")
+    plain = vectorizer.fit_transform(texts)
+    assert far > np.corrcoef((plain @ plain.T).ravel(), (expected @ expected.T).ravel())[0, 1]
+
+
+def test_the_order_of_texts_does_not_matter(vectorizer, texts):
+    vectorizer.set_params(ngram_range=(1, 2), max_teacher_tokens=3000)
+    with pytest.warns(UserWarning, match="The teacher read"):
+        first = vectorizer.fit(texts).vectors_
+    with pytest.warns(UserWarning, match="The teacher read"):
+        second = vectorizer.fit(texts[::-1]).vectors_
+    np.testing.assert_array_equal(first, second)
+
+
+def test_directions_are_those_of_the_texts(vectorizer, bert_folder, texts):
+    vectorizer.fit(texts)
+    values = np.linalg.svd(embeddings(bert_folder, list(texts)), compute_uv=False)
+    shares = values**2 / (values**2).sum()
+    np.testing.assert_allclose(vectorizer.explained_variance_ratio_, shares[:16], rtol=1e-3)
+    vectorizer.set_params(n_components=0.9).fit(texts)
+    assert vectorizer.n_components_ == np.searchsorted(np.cumsum(shares), 0.9) + 1
+    assert vectorizer.transform(texts[:1]).shape[1] == vectorizer.n_components_ + 4
+
+
+class TestBigrams:
+    @pytest.fixture
+    def fitted(self, vectorizer, texts) -> StaticEmbeddingVectorizer:
+        return vectorizer.set_params(ngram_range=(1, 2), max_features=300).fit(texts)
+
+    def test_rows(self, fitted):
+        n_tokens = len(fitted.table_.vocabulary)
+        assert fitted.vectors_.shape == (n_tokens + 300, 20)
+        assert list(fitted.vocabulary_.values()) == list(range(n_tokens + 300))
+        assert any(" " in name for name in fitted.vocabulary_)
+
+    @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
+    @pytest.mark.parametrize("max_length", [None, 5])
+    @pytest.mark.parametrize("norm", ["l2", None])
+    def test_both_engines_give_the_sum_of_rows(
+        self, quantize, max_length, norm, vectorizer, texts, monkeypatch
+    ):
+        vectorizer.set_params(ngram_range=(1, 2), quantize=quantize, max_length=max_length)
+        table = vectorizer.fit(texts).table_
+        documents = [*texts, *awkward_texts()]
+        tokens, offsets = table.vocabulary.row_ids(documents, max_length)
+        row_of = {
+            tuple(pair): row
+            for row, pair in enumerate(table.bigrams.pairs.tolist(), len(table.vocabulary))
+        }
+        assert row_of
+        vectors = table.vectors()
+        expected = np.zeros((len(documents), table.n_components))
+        for i, total in enumerate(expected):
+            rows = tokens[offsets[i] : offsets[i + 1]].tolist()
+            for place, row in enumerate(rows):
+                total += vectors[row]
+                pair = tuple(rows[place - 1 : place + 1])
+                if pair in row_of:
+                    total += vectors[row_of[pair]]
+            total /= (np.linalg.norm(total) if norm == "l2" else len(rows)) or 1
+        options = {"max_length": max_length, "norm": norm}
+        monkeypatch.setattr(_table, "_characters_seen", 0)
+        portable = features_of(table, documents, **options)
+        np.testing.assert_allclose(portable, expected, atol=1e-5)
+        one_by_one = [features_of(table, [document], **options)[0] for document in documents]
+        np.testing.assert_array_equal(one_by_one, portable)
+        pytest.importorskip("numba", reason="needs the extra `fast`")
+        monkeypatch.setattr(_table, "_characters_seen", 10**9)
+        np.testing.assert_array_equal(features_of(table, documents, **options), portable)
+
+    @pytest.mark.parametrize("ngram_range", [(2, 2), (1, 3), (1,), (1, 1, 1), [0, 1]])
+    def test_other_ranges(self, ngram_range, vectorizer):
+        with pytest.raises(ValueError, match=r"ngram_range must be \(1, 1\) or \(1, 2\), got"):
+            vectorizer.set_params(ngram_range=ngram_range).fit(["a"])
+
+    def test_they_take_the_corpus(self, vectorizer):
+        vectorizer.set_params(ngram_range=(1, 2), distill_on="vocabulary")
+        with pytest.raises(ValueError, match=r"ngram_range=\(1, 2\) needs distill_on='corpus'"):
+            vectorizer.fit(["a"])
+
+
+class TestLexicalComponents:
+    def test_auto(self, vectorizer, texts):
+        vectorizer.set_params(lexical_components="auto")
+        assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
+        assert vectorizer.fit_transform(texts[:20]).shape[1] == 16 + 20
+        assert vectorizer.set_params(distill_on="vocabulary").fit_transform(texts).shape[1] == 16
+
+    def test_with_the_vocabulary_alone(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary")
+        both = vectorizer.fit(texts).vectors_
+        plain = vectorizer.set_params(lexical_components=0).fit(texts).vectors_
+        np.testing.assert_array_equal(both[:, :16], plain)
+        assert both[:, 16:].any()
+
+    def test_more_than_texts(self, vectorizer, texts):
+        with pytest.raises(ValueError, match=r"lexical_components=40 must be at most 30, the num"):
+            vectorizer.set_params(lexical_components=40).fit(texts[:30])
+
+
+class TestBudget:
+    def test_the_warning_counts(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=2000, memory=None)
+        said = (
+            r"The teacher read \d\d of \d+ texts, .*=2000 goes; the others would take about \d+ s"
+        )
+        with pytest.warns(UserWarning, match=said) as caught:
+            vectorizer.fit(texts)
+        assert caught[0].filename == __file__
+
+    def test_none_has_no_limit(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=None).fit(texts)
+
+    def test_sampling_goes_by_the_seed(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=2000)
+        with pytest.warns(UserWarning, match="The teacher read"):
+            first, again, other = (
+                vectorizer.set_params(random_state=seed).fit(texts).vectors_
+                for seed in (0, None, 1)
+            )
+        np.testing.assert_array_equal(first, again)
+        assert not np.allclose(first, other)
+
+    def test_too_few_texts_within_it(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=100)
+        said = r"n_components=16 must be at most \d, .* fits to, given max_teacher_tokens=100"
+        with pytest.raises(ValueError, match=said):
+            vectorizer.fit(texts)
+
+    def test_sets_that_share_texts_begin_alike(self, texts):
+        distinct = sorted(set(texts))
+        whole = in_random_order(distinct, 3)
+        assert whole != in_random_order(distinct, 4)
+        part = in_random_order(distinct[20:], 3)
+        assert part == [text for text in whole if text in distinct[20:]]
+
+
+class TestFidelity:
+    def test_fitted_and_held_out(self, vectorizer, texts):
+        vectorizer.set_params(compute_fidelity=True).fit(texts)
+        fitted, held_out = vectorizer.fidelity_["fitted"], vectorizer.fidelity_["held_out"]
+        assert 0.3 < held_out < fitted < 1
+
+    def test_only_if_asked_for(self, vectorizer, texts):
+        assert not hasattr(vectorizer.fit(texts), "fidelity_")
+
+    def test_it_takes_the_corpus(self, vectorizer):
+        vectorizer.set_params(distill_on="vocabulary", compute_fidelity=True)
+        with pytest.raises(ValueError, match="compute_fidelity=True needs distill_on='corpus'"):
+            vectorizer.fit(["a"])
+
+
+class TestDegenerateInput:
+    @pytest.fixture(autouse=True)
+    def any_number_of_texts(self, vectorizer):
+        vectorizer.set_params(n_components=None, lexical_components="auto", ngram_range=(1, 2))
+
+    @pytest.mark.parametrize(
+        "documents",
+        [
+            ["a single text"],
+            ["the same"] * 40,
+            ["a list", "", "\u2603", "of names"],
+            ["list", "names", "value"],
+            ["a"],
+            ["list " * 500, "of names " * 300],
+        ],
+        ids=["one", "equal", "unknown", "words", "one word", "long"],
+    )
+    def test_it_works(self, documents, vectorizer):
+        vectorizer.set_params(compute_fidelity=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* no known token")
+            features = vectorizer.fit_transform(documents)
+        assert np.isfinite(features).all()
+        assert features.shape[1] == vectorizer.n_components_ + min(
+            128, sum(map(bool, features[:, 0]))
+        )
+
+    def test_no_text_with_a_known_token(self, vectorizer):
+        with pytest.raises(ValueError, match="X has no text with a known token"):
+            vectorizer.fit(["", "\u2603"])
+
+    def test_fewer_texts_than_components(self, vectorizer, texts):
+        with pytest.raises(ValueError, match="n_components=16 must be at most 10, the number of"):
+            vectorizer.set_params(n_components=16).fit(texts[:10])
+
+    def test_more_components_than_the_teacher_has(self, vectorizer, texts):
+        with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
+            vectorizer.set_params(n_components=33).fit(texts)
+
+    def test_many_short_texts(self, vectorizer):
+        documents = [
+            f"{a} {b}" for a in ["list", "names", "value", "set", "key"] for b in range(4000)
+        ]
+        features = vectorizer.set_params(n_components=8).fit_transform(documents)
+        assert features.shape == (20_000, 136)
