@@ -4,13 +4,17 @@ BIN := $(VENV)/bin
 # torch goes in first and alone: with it there, nothing else brings in another build of it.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints.txt
 
-.PHONY: quickstart test test-lowest lint docs bench dist clean
+.PHONY: quickstart test test-lowest fuzz lint docs bench dist clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+# Damages 2,000 folders and 2,000 joblib files.
+fuzz: $(VENV)/ready
+	$(BIN)/python tests/fuzz.py --rounds 2000
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -39,6 +43,9 @@ test-lowest: .venv-lowest/ready
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/quality.py --similarity
+	$(BIN)/python benchmarks/quality.py --size
+	$(BIN)/python benchmarks/search.py
 
 docs: $(VENV)/ready
 	$(PIP) --group docs

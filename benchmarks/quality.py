@@ -5,12 +5,14 @@ on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validati
 mean of 5 draws. Vectorizers see the texts of the training part only.
 
 With --similarity instead: vectorizers fitted to the texts of one set, Spearman's correlation of the
-cosine with people's scores on the pairs of another, SemEval STS 2012 to 2016.
+cosine with people's scores on the pairs of another, SemEval STS 2012 to 2016. With --size: what
+smaller tables weigh and cost.
 """
 
 import argparse
 import gzip
 import json
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +38,15 @@ TERM_LIMIT = 200_000  # of TF-IDF; only 20newsgroups has more
 C_GRID = (1, 10, 100)
 FEW = 8
 DRAWS = 5
+SIZED = ("banking77", "trec")
+SIZES: tuple[dict[str, object], ...] = (
+    {},
+    {"quantize": "float16"},
+    {"quantize": "int8"},
+    {"quantize": "int8", "n_components": 160},
+    {"quantize": "int8", "n_components": 128},
+    {"quantize": "int8", "min_df": 1},
+)
 FITTED_FOR_SIMILARITY = ("trec", "ag_news_7600", "banking77")
 
 Features = Callable[[texts.Split], tuple[np.ndarray, np.ndarray]]
@@ -111,6 +122,29 @@ def print_similarity(memory: joblib.Memory, data: Path) -> None:
     row("teacher", memory.cache(teacher.encode, ignore=["self"]))
 
 
+def print_sizes(memory: joblib.Memory, data: Path) -> None:
+    """Print the table of --size."""
+    sets = [texts.load(name, data) for name in SIZED]
+    original = Path(MODEL, "model.safetensors").stat().st_size
+    print(f"\nThe teacher's weights: {original / 1e6:.1f} MB. All labels / 8 per class.\n")
+    print(f"| | MB on disk | share of the teacher | {' | '.join(SIZED)} |")
+    print(f"| --- | ---: | ---: |{' ---: |' * len(SIZED)}", flush=True)
+    for settings in SIZES:
+        cells, sizes = [], []
+        for split in sets:
+            vectorizer = static(memory, **settings).fit(split.train_texts)
+            with tempfile.TemporaryDirectory() as folder:
+                vectorizer.save_pretrained(folder)
+                sizes.append(sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file()))
+            X, X_test = (vectorizer.transform(t) for t in (split.train_texts, split.test_texts))
+            y, y_test = np.array(split.train_labels), np.array(split.test_labels)
+            scores = (f(X, y, X_test, y_test) for f in (accuracy_all, accuracy_few))
+            cells.append(" / ".join(f"{score:.1f}" for score in scores))
+        label = ", ".join(f"{key}={value!r}" for key, value in settings.items()) or "default"
+        size = f"{max(sizes) / 1e6:.1f} | 1/{original / max(sizes):.1f}"
+        print(f"| {label} | {size} | {' | '.join(cells)} |", flush=True)
+
+
 def accuracy_all(X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> float:
     """Accuracy with all labels, in percent."""
     held_out = ShuffleSplit(n_splits=1, test_size=0.2, random_state=0)
@@ -139,12 +173,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
     parser.add_argument("--memory", default=None, help="folder that keeps the teacher's outputs")
     parser.add_argument("--similarity", action="store_true", help="print this table instead")
+    parser.add_argument("--size", action="store_true", help="print sizes instead")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".* no known token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     memory = joblib.Memory(options.memory, verbose=0)
     print(texts.machine())
+    if options.size:
+        print_sizes(memory, options.data)
+        return
     if options.similarity:
         print_similarity(memory, options.data)
         return

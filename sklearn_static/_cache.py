@@ -1,36 +1,41 @@
 """The teacher's outputs on disk, by the hash of what was run; all processes share them."""
 
+import math
 import os
 import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 from zlib import crc32
+
+from joblib import Memory
 
 _FOLDER_VARIABLE = "SKLEARN_STATIC_CACHE"
 _LIMIT_VARIABLE = "SKLEARN_STATIC_CACHE_MB"
-_DEFAULT_LIMIT = 2048  # MB
+_DEFAULT_LIMIT = 2048.0  # MB
 # What is left when the limit was reached, so that it is not reached again at once.
 _KEPT_SHARE = 0.8
 _FILE = "outputs.sqlite"
 _KEYS_PER_QUERY = 900  # older versions of SQLite take 999
 _SECONDS_TO_WAIT = 60.0  # for another process's transaction
 _SECONDS_PER_DAY = 86_400
-_LOCKS = 64
+_LOCKS = 1024
 
 
-def clear_cache(folder: str | os.PathLike[str] | None = None) -> None:
+def clear_cache(memory: Any = "auto") -> None:
     """Forget all outputs of teachers.
 
-    Safe while other processes use the cache: they run the teacher again.
+    Safe while other processes use the cache: they run the teacher again. A file that is damaged
+    is removed.
 
     Parameters
     ----------
-    folder : str, os.PathLike or None, default=None
-        What was given as ``memory`` to `StaticEmbeddingVectorizer`. None is the folder of
-        ``memory="auto"``.
+    memory : "auto", str, os.PathLike or joblib.Memory, default="auto"
+        As the parameter of `StaticEmbeddingVectorizer`.
 
     See Also
     --------
@@ -41,22 +46,27 @@ def clear_cache(folder: str | os.PathLike[str] | None = None) -> None:
     >>> import sklearn_static
     >>> sklearn_static.clear_cache("some/folder")
     """
-    folder = cache_folder() if folder is None else Path(folder)
-    if (folder / _FILE).exists():
-        with _connection(folder) as connection:
+    folder = cache_folder(memory)
+    if folder is None or not (folder / _FILE).exists():
+        return
+    try:
+        with _writing(folder) as connection:
             connection.execute("DELETE FROM outputs")
             connection.commit()
             connection.execute("VACUUM")
+    except sqlite3.OperationalError:  # in use, say
+        raise
+    except sqlite3.DatabaseError:
+        (folder / _FILE).unlink()
 
 
-def cache_size(folder: str | os.PathLike[str] | None = None) -> int:
+def cache_size(memory: Any = "auto") -> int:
     """Tell how much is stored of the outputs of teachers.
 
     Parameters
     ----------
-    folder : str, os.PathLike or None, default=None
-        What was given as ``memory`` to `StaticEmbeddingVectorizer`. None is the folder of
-        ``memory="auto"``.
+    memory : "auto", str, os.PathLike or joblib.Memory, default="auto"
+        As the parameter of `StaticEmbeddingVectorizer`.
 
     Returns
     -------
@@ -73,28 +83,47 @@ def cache_size(folder: str | os.PathLike[str] | None = None) -> int:
     >>> sklearn_static.cache_size("some/folder")
     0
     """
-    folder = cache_folder() if folder is None else Path(folder)
-    if not (folder / _FILE).exists():
+    folder = cache_folder(memory)
+    if folder is None or not (folder / _FILE).exists():
         return 0
-    with _connection(folder) as connection:
+    with _reading(folder) as connection:
         if connection.execute("SELECT 1 FROM outputs LIMIT 1").fetchone() is None:
             return 0
         return _bytes_in_use(connection)
 
 
-def cache_folder() -> Path:
-    """Give the folder of ``memory="auto"``.
+def cache_folder(memory: Any) -> Path | None:
+    """Give the folder that the parameter `memory` means.
+
+    Parameters
+    ----------
+    memory : None, "auto", str, os.PathLike or object with the joblib.Memory interface
+        "auto" is what the environment variable SKLEARN_STATIC_CACHE names, else a folder of the
+        user's cache folder.
 
     Returns
     -------
-    folder : Path
-        What the environment variable SKLEARN_STATIC_CACHE names, else a folder of the user's
-        cache folder. It need not exist.
-    """
-    from platformdirs import user_cache_path  # not needed to serve
+    folder : Path or None
+        It need not exist. None if there is none.
 
-    chosen = os.environ.get(_FOLDER_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("sklearn-static", appauthor=False)
+    Raises
+    ------
+    ValueError
+        If `memory` is an empty text.
+    """
+    if isinstance(memory, str | os.PathLike):
+        chosen = os.environ.get(_FOLDER_VARIABLE, "") if memory == "auto" else os.fspath(memory)
+        if chosen:
+            return Path(chosen).expanduser()
+        if memory != "auto":
+            raise ValueError("memory='' is not a folder; None keeps nothing.")
+        from platformdirs import user_cache_path  # not needed to serve
+
+        return user_cache_path("sklearn-static", appauthor=False)
+    # A joblib.Memory lends its folder: one file for each text would take longer than the teacher.
+    if isinstance(memory, Memory) and memory.backend == "local" and memory.location is not None:
+        return Path(memory.location, "sklearn_static")
+    return None
 
 
 class Store:
@@ -108,10 +137,16 @@ class Store:
     ----------
     folder : Path or None
         Where the values are kept.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable SKLEARN_STATIC_CACHE_MB is not a number above zero.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._limit = _limit()
         self._values: dict[bytes, bytes] = {}
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -125,11 +160,17 @@ class Store:
         Returns
         -------
         values : dict
-            From each key that has a value to it.
+            From each key that has a value to it. A value that is damaged is left out.
         """
-        if self._folder is not None and (self._folder / _FILE).exists():
-            with self._forgiving(), _connection(self._folder) as connection:
-                return _read(connection, keys)
+        if self._folder is not None:
+            with self._forgiving():
+                if not (self._folder / _FILE).exists():
+                    return {}
+                with _reading(self._folder) as connection:
+                    sealed, old = _read(connection, keys)
+                if old:
+                    _mark_as_used(self._folder, old)
+                return {key: value[4:] for key, value in sealed.items() if _is_whole(value)}
         return {key: self._values[key] for key in keys if key in self._values}
 
     def put(self, values: dict[bytes, bytes]) -> None:
@@ -143,8 +184,8 @@ class Store:
         if self._folder is not None:
             with self._forgiving():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                with _connection(self._folder) as connection:
-                    _write(connection, values)
+                with _writing(self._folder) as connection:
+                    _write(connection, values, self._limit)
                 return
         self._values.update(values)
 
@@ -169,8 +210,9 @@ class Store:
         lock, held = None, True
         if self._folder is not None:
             with self._forgiving():
-                self._folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(self._folder / f"{crc32(name.encode()) % _LOCKS}.lock")
+                locks = self._folder / "locks"
+                locks.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(locks / str(crc32(name.encode()) % _LOCKS))
                 try:
                     lock.acquire(blocking=wait)
                 except Timeout:
@@ -185,19 +227,42 @@ class Store:
     def _forgiving(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: no possible path
             warnings.warn(
                 f"The teacher's outputs are not kept, since the cache in {self._folder} failed: "
-                f"{error}",
-                stacklevel=2,
+                f"{error}. (sklearn_static.clear_cache resets it.)",
+                stacklevel=3,
             )
             self._folder = None
 
 
+def _limit() -> float:
+    """Give the limit of the cache in bytes."""
+    stated = os.environ.get(_LIMIT_VARIABLE, "")
+    try:
+        megabytes = float(stated) if stated else _DEFAULT_LIMIT
+    except ValueError:
+        megabytes = math.nan
+    if not megabytes > 0:
+        raise ValueError(
+            f"{_LIMIT_VARIABLE} must be a number of megabytes above 0, got {stated!r}."
+        )
+    return megabytes * 1e6
+
+
 @contextmanager
-def _connection(folder: Path) -> Iterator[sqlite3.Connection]:
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    # Read-only, so that readers neither wait for nor hold up a writer, nor need its rights.
+    address = f"file:{quote(str((folder / _FILE).absolute()))}?mode=ro"
+    with closing(sqlite3.connect(address, timeout=_SECONDS_TO_WAIT, uri=True)) as connection:
+        yield connection
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(folder / _FILE, timeout=_SECONDS_TO_WAIT)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded while the file is empty
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS outputs "
             "(key BLOB PRIMARY KEY, value BLOB NOT NULL, day INTEGER NOT NULL)"
@@ -205,29 +270,48 @@ def _connection(folder: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+def _today() -> int:
+    return int(time.time() // _SECONDS_PER_DAY)
+
+
+def _sealed(value: bytes) -> bytes:
+    return crc32(value).to_bytes(4, "little") + value
+
+
+def _is_whole(sealed: Any) -> bool:
+    return isinstance(sealed, bytes) and _sealed(sealed[4:]) == sealed
+
+
+def _read(
+    connection: sqlite3.Connection, keys: Sequence[bytes]
+) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """Give values by their keys, and the keys that were not used today."""
     values: dict[bytes, bytes] = {}
-    today = int(time.time() // _SECONDS_PER_DAY)
+    old: list[bytes] = []
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         some = keys[start : start + _KEYS_PER_QUERY]
-        wanted = f"key IN ({','.join('?' * len(some))})"
         found = connection.execute(
-            f"SELECT key, value, day < {today} FROM outputs WHERE {wanted}", some
+            f"SELECT key, value, day FROM outputs WHERE key IN ({','.join('?' * len(some))})",
+            some,
         ).fetchall()
         values.update((key, value) for key, value, _ in found)
-        if any(is_old for _, _, is_old in found):
-            with connection:
-                connection.execute(f"UPDATE outputs SET day = {today} WHERE {wanted}", some)
-    return values
+        old += [key for key, _, day in found if day < _today()]
+    return values, old
 
 
-def _write(connection: sqlite3.Connection, values: dict[bytes, bytes]) -> None:
-    today = int(time.time() // _SECONDS_PER_DAY)
-    limit = float(os.environ.get(_LIMIT_VARIABLE, _DEFAULT_LIMIT)) * 1e6
+def _mark_as_used(folder: Path, keys: Sequence[bytes]) -> None:
+    """Note the day, unless the file is not ours to write."""
+    with suppress(sqlite3.OperationalError), _writing(folder) as connection, connection:
+        connection.executemany(
+            "UPDATE outputs SET day = ? WHERE key = ?", ((_today(), key) for key in keys)
+        )
+
+
+def _write(connection: sqlite3.Connection, values: dict[bytes, bytes], limit: float) -> None:
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
-            ((key, value, today) for key, value in values.items()),
+            ((key, _sealed(value), _today()) for key, value in values.items()),
         )
         excess = _bytes_in_use(connection) - limit
         if excess > 0:

@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -59,6 +60,8 @@ class Folder:
         What stands before every text by default.
     pools_prompt : bool
         Whether the prompt's tokens are pooled with those of the text.
+    cuts_left : bool
+        Whether of a long text the end is read, not the beginning.
     """
 
     source: "Source"
@@ -69,6 +72,7 @@ class Folder:
     max_seq_length: int | None
     prompt: str
     pools_prompt: bool
+    cuts_left: bool
 
     def fingerprint(self) -> str:
         """Hash everything that an output depends on, but for the input.
@@ -88,10 +92,11 @@ class Folder:
                     if file.suffix in _TELLING_FILES and file.is_file()
                 ]
         else:
+            # It lies in a folder with the name of the commit.
             config = self.source.path(join(self.transformer_path, "config.json"))
-            folders = Path(config or "").parts
-            facts.append(f"{self.source.model} {folders[folders.index('snapshots') + 1]}")
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+            depth = len(Path(self.transformer_path).parts)
+            facts.append(f"{self.source.model} {Path(config or '').parents[depth].name}")
+        return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
 
 
 def _digest(file: Path) -> str:
@@ -109,28 +114,15 @@ def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read_folder(
-    model: str,
-    *,
-    pooling: Pooling,
-    revision: str | None,
-    trust_remote_code: bool,
-    local_files_only: bool,
-) -> Folder:
+def read_folder(source: "Source", pooling: Pooling) -> Folder:
     """Read a sentence-transformers folder or a plain transformers model.
 
     Parameters
     ----------
-    model : str
-        Hub name or local folder.
+    source : Source
+        The model.
     pooling : {"auto", "mean", "cls", "last"}
         "auto" takes what the folder says, and the mean where it says nothing.
-    revision : str or None
-        Branch, tag or commit on the hub.
-    trust_remote_code : bool
-        Whether code that comes with the model may run.
-    local_files_only : bool
-        Whether to stay off the network.
 
     Returns
     -------
@@ -144,8 +136,7 @@ def read_folder(
     ValueError
         If the folder has a module or a setting that is not known.
     """
-    source = Source(model, revision, trust_remote_code, local_files_only)
-    modules = source.json("modules.json")
+    modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
     settings: dict[str, Any] = {}
     transformer_path, prompt, pools_prompt = "", "", True
@@ -158,6 +149,7 @@ def read_folder(
         prompt = _default_prompt(source)
     if pooling != "auto":
         modes = (_POOLING_BY_PARAMETER[pooling],)
+    tokenizer_settings = source.json(join(transformer_path, "tokenizer_config.json")) or {}
     return Folder(
         source,
         transformer_path,
@@ -167,6 +159,7 @@ def read_folder(
         _longest_input(source, transformer_path, settings.get("max_seq_length")),
         prompt,
         pools_prompt,
+        tokenizer_settings.get("truncation_side") == "left",
     )
 
 
@@ -273,14 +266,50 @@ class Source:
         ------
         OSError
             If it is required and missing.
+        ValueError
+            If it is not JSON.
         """
         path = self.path(filename)
         if path is None:
             if required:
                 raise OSError(f"model={self.model!r} has no file {filename}.")
             return None
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
+        try:
+            return json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def read_modules(source: Source) -> list[dict[str, str]] | None:
+    """Read modules.json, the parts of a sentence-transformer.
+
+    Parameters
+    ----------
+    source : Source
+        The model.
+
+    Returns
+    -------
+    modules : list of dict or None
+        The type and the path of each; None where there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If the file says something else.
+    """
+    modules = source.json("modules.json")
+    if modules is None:
+        return None
+    if not isinstance(modules, list) or not all(
+        isinstance(module, dict) and isinstance(module.get(key), str)
+        for module in modules
+        for key in ("type", "path")
+    ):
+        raise ValueError(
+            f"model={source.model!r}: modules.json must be a list of modules with type and path."
+        )
+    return modules
 
 
 def _read_modules(
@@ -345,7 +374,7 @@ def _read_tokenizer(source: Source, path: str, lowercase: bool) -> Tokenizer:
     """
     file = source.path(join(path, "tokenizer.json"))
     if file is None:
-        tokenizer: Tokenizer = teacher_module().build_tokenizer(source, path)
+        tokenizer: Tokenizer = distilling("_teacher").build_tokenizer(source, path)
     else:
         tokenizer = Tokenizer.from_file(file)
         settings = source.json(join(path, "tokenizer_config.json")) or {}
@@ -374,31 +403,40 @@ def _longest_input(source: Source, path: str, chosen: int | None) -> int | None:
 def _default_prompt(source: Source) -> str:
     settings = source.json("config_sentence_transformers.json") or {}
     name = settings.get("default_prompt_name")
-    prompt: str = settings["prompts"][name] if name is not None else ""
-    return prompt or ""
+    prompts = settings.get("prompts") or {}
+    if name is not None and name not in prompts:
+        raise ValueError(
+            f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
+            f"{', '.join(map(repr, prompts)) or 'none'}."
+        )
+    return prompts.get(name) or ""
 
 
-def teacher_module() -> ModuleType:
-    """Import the module that needs torch.
+def distilling(name: str) -> ModuleType:
+    """Import a module of ours that serving does not need, nor what it imports.
+
+    Parameters
+    ----------
+    name : str
+        "_outputs" or "_teacher".
 
     Returns
     -------
     module : module
-        ``sklearn_static._teacher``.
+        The module.
 
     Raises
     ------
     ImportError
-        If torch or transformers is not installed.
+        If the extra `distill` is not installed.
     """
     try:
-        from sklearn_static import _teacher
+        return import_module(f"sklearn_static.{name}")
     except ImportError as error:
         raise ImportError(
             f"fit needs {error.name}: pip install 'sklearn-static[distill]'. (A fitted "
             "vectorizer transforms without it.)"
         ) from error
-    return _teacher
 
 
 def join(path: str, filename: str) -> str:

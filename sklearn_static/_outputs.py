@@ -1,20 +1,23 @@
 """The teacher's outputs for tokens and texts, from the cache where it has them."""
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+import filelock  # noqa: F401 (the cache takes it and the next later, when nothing may fail)
 import numpy as np
+import platformdirs  # noqa: F401
+from joblib import Memory
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from sklearn_static._cache import Store, cache_folder
 from sklearn_static._documents import batches
-from sklearn_static._folder import Folder, teacher_module
+from sklearn_static._folder import Folder, distilling
 from sklearn_static._vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -62,15 +65,22 @@ class Outputs:
         self._device = device
         self._batch_size = batch_size
         self._progress = progress
-        self._store, self._memory = _open(memory)
+        folder_of_cache = cache_folder(memory)
+        self._store = Store(folder_of_cache)
+        # An object that keeps things in its own way.
+        own_way = folder_of_cache is None and not isinstance(memory, Memory)
+        self._memory = memory if own_way else None
         self._n_run = 0
         self._seconds_run = 0.0
 
     @property
     def dimension(self) -> int:
         """Number of dimensions of an output, found by running the first block of tokens."""
-        first = self._run_tokens(self._vocabulary.teacher_inputs()[:_BLOCK])
-        return int(first.shape[1])
+        return int(self._first_block.shape[1])
+
+    @cached_property
+    def _first_block(self) -> NDArray[np.float32]:
+        return self._run_blocks(0, 1)
 
     def of_vocabulary(self) -> NDArray[np.float32]:
         """Run every token, alone in the tokenizer's template.
@@ -80,12 +90,15 @@ class Outputs:
         outputs : ndarray of float32, shape (n_tokens, dimension)
             Pooled and behind the dense layers, not normalised.
         """
-        return self._run_tokens(self._vocabulary.teacher_inputs())
+        rest = self._run_blocks(1, None)
+        return np.concatenate([self._first_block, rest.reshape(-1, self.dimension)])
 
-    def _run_tokens(self, input_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
+        input_ids = self._vocabulary.teacher_inputs()
         blocks = [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
         # Each block is a work of its own, so that processes share the vocabulary.
-        return self._run(blocks, list(range(len(blocks))), "Teacher, vocabulary")
+        works = list(range(len(blocks)))
+        return self._run(blocks[start:stop], works[start:stop], "Teacher, vocabulary")
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:
@@ -125,25 +138,34 @@ class Outputs:
         Raises
         ------
         ValueError
-            If the teacher leaves its prompt out when it pools.
+            If the teacher leaves its prompt out when it pools, or reads the end of long texts.
         """
         if self._folder.prompt and not self._folder.pools_prompt:
             raise ValueError(
                 f"The teacher puts {self._folder.prompt!r} before every text and leaves it out of "
                 "the pooling, which distill_on='corpus' does not support."
             )
+        if self._folder.cuts_left:
+            raise ValueError(
+                "The teacher cuts texts off at their beginning (truncation_side='left'), which "
+                "distill_on='corpus' does not support."
+            )
         prefix, suffix = self._template
         inputs: list[NDArray[np.int32]] = []
-        n_left = float("inf") if max_tokens is None else max_tokens
+        distinct: set[bytes] = set()
+        n_left = float("inf") if max_tokens is None else int(max_tokens)
         for batch in batches(documents):
             prompted = [self._folder.prompt + text for text in documents[batch]]
             ids, offsets = self._vocabulary.encode(prompted)
             for start, end in pairwise(offsets):
                 text = ids[start:end][: self._n_between]
-                n_left -= len(prefix) + len(text) + len(suffix)
-                if n_left < 0 and inputs:
-                    return inputs
-                inputs.append(np.array([*prefix, *text, *suffix], dtype=np.int32))
+                ids_read = np.array([*prefix, *text, *suffix], dtype=np.int32)
+                if ids_read.tobytes() not in distinct:  # the others are not run again
+                    distinct.add(ids_read.tobytes())
+                    n_left -= len(ids_read)
+                    if n_left < 0 and inputs:
+                        return inputs
+                inputs.append(ids_read)
         return inputs
 
     def of_texts(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -159,14 +181,14 @@ class Outputs:
         embeddings : ndarray of float32, shape (n_documents, dimension)
             Scaled to unit length.
         """
-        # Texts of one length make one work: they need no padding and fill a batch.
-        works = [len(ids) for ids in inputs]
+        # Texts of one length need no padding and fill a batch; the longer, the fewer are enough.
+        works = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
         outputs = self._run([ids[None] for ids in inputs], works, "Teacher, texts")
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
-        outputs /= lengths
-        return outputs
+        embeddings: NDArray[np.float32] = outputs / lengths
+        return embeddings
 
     def duration(self, n_texts: int) -> str:
         """Say how long texts would take, by those that were run.
@@ -207,13 +229,11 @@ class Outputs:
         if missing:
             values |= self._run_missing(missing, title)
         flat = np.frombuffer(b"".join(values[key] for key in keys), dtype=np.float32)
-        return flat.reshape(sum(map(len, inputs)), -1).copy()
+        return flat.reshape(sum(map(len, inputs)), -1 if inputs else 0)
 
     def _run_missing(
         self, missing: dict[int, dict[bytes, NDArray[Any]]], title: str
     ) -> dict[bytes, bytes]:
-        from tqdm.auto import tqdm
-
         values: dict[bytes, bytes] = {}
         n_tokens = sum(ids.size for work in missing.values() for ids in work.values())
         with tqdm(total=n_tokens, desc=title, unit="token", disable=not self._progress) as bar:
@@ -249,6 +269,7 @@ class Outputs:
 
     def _key(self, ids: NDArray[Any]) -> bytes:
         digest = hashlib.blake2b(self._fingerprint.encode(), digest_size=16)
+        digest.update(repr(ids.shape).encode())
         digest.update(ids.astype(np.int32).tobytes())
         return digest.digest()
 
@@ -258,7 +279,7 @@ class Outputs:
 
     @cached_property
     def _teacher(self) -> "Teacher":
-        teacher: Teacher = teacher_module().load_teacher(self._folder, self._device)
+        teacher: Teacher = distilling("_teacher").load_teacher(self._folder, self._device)
         return teacher
 
 
@@ -267,16 +288,3 @@ def _gather(
 ) -> NDArray[np.float32]:
     """Stand for the method, as a function of what the result depends on."""
     return outputs._gather(inputs, works, title)
-
-
-def _open(memory: Any) -> tuple[Store, Any]:
-    """Give our own store for `memory`, and its object where that keeps things in its own way."""
-    if memory is None:
-        return Store(None), None
-    if isinstance(memory, str | os.PathLike):
-        return Store(cache_folder() if memory == "auto" else Path(memory)), None
-    location = getattr(memory, "location", memory)
-    if location is memory:
-        return Store(None), memory
-    # A joblib.Memory lends its folder: one file for each text would take longer than the teacher.
-    return Store(None if location is None else Path(location, "sklearn_static")), None

@@ -107,6 +107,8 @@ def solve_ridge(
     features, squares = features[:, used], squares[used]
     transposed = features.T.tocsr()
     frequent = np.argsort(-squares, kind="stable")[:_EXACT_ROWS]
+    # Beyond these bounds single precision has no digits left.
+    penalty = float(np.clip(penalty, 1e-7 * squares.max(), 1e7 * squares.max()))
     block = features[:, frequent]
     gram = (block.T @ block).toarray().astype(np.float64)
     gram[np.diag_indices_from(gram)] += penalty
@@ -141,7 +143,7 @@ def solve_ridge(
             step *= _quotient(product, before)
             step += direction
         else:
-            worst = max(worst, _quotient(np.linalg.norm(residual, axis=0), goal).max())
+            worst = max(worst, float(_quotient(np.linalg.norm(residual, axis=0), goal).max()))
         solution[used, columns] = found
     if worst > 0:
         warnings.warn(

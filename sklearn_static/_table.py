@@ -24,7 +24,7 @@ Quantize = Literal["float16", "int8"] | None
 Norm = Literal["l2"] | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StaticTable:
     """A frozen table of the vectors of tokens and, behind them, of bigrams.
 
@@ -49,7 +49,20 @@ class StaticTable:
     bigrams: Bigrams | None = None
 
     def __post_init__(self) -> None:
-        """Make the arrays read-only."""
+        """Make sure that the parts fit together, and make the arrays read-only."""
+        n_rows = len(self.vocabulary) + (0 if self.bigrams is None else len(self.bigrams))
+        has_scales = self.stored.dtype == np.int8
+        if (
+            self.stored.dtype not in (np.float32, np.float16, np.int8)
+            or self.stored.shape[:-1] != (n_rows,)
+            or (self.scales is not None) != has_scales
+            or (self.scales is not None and self.scales.shape != (n_rows,))
+        ):
+            scales = None if self.scales is None else self.scales.shape
+            raise ValueError(
+                f"The table must have {n_rows} rows of float32, float16 or int8 with scales, got "
+                f"{self.stored.dtype} of the shape {self.stored.shape} and scales {scales}."
+            )
         self.stored.flags.writeable = False
         if self.scales is not None:
             self.scales.flags.writeable = False
@@ -103,6 +116,15 @@ class StaticTable:
                 f"table has {largest.max():.6g}; use quantize='int8' or None."
             )
         return cls(vocabulary, vectors.astype(np.float16), None, pieces, bigrams)
+
+    def __repr__(self) -> str:
+        """Say how large it is, in the representation of an estimator."""
+        n_rows, n_components = self.stored.shape
+        return f"StaticTable({n_rows} x {n_components}, {self.stored.dtype})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "StaticTable":
+        """Give itself: nothing of it changes, and scikit-learn copies parameters."""
+        return self
 
     @property
     def n_components(self) -> int:

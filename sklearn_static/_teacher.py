@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -92,13 +93,12 @@ class Teacher:
                 f"{n_known} tokens: they do not belong together."
             )
         step = max(1, min(batch_size, batch_size * _TOKENS_PER_TEXT // input_ids.shape[1]))
-        with _quiet():
-            outputs: NDArray[np.float32] = np.concatenate(
-                [
-                    self._forward(input_ids[i : i + step]).numpy(force=True)
-                    for i in range(0, len(input_ids), step)
-                ]
-            )
+        outputs: NDArray[np.float32] = np.concatenate(
+            [
+                self._forward(input_ids[i : i + step]).numpy(force=True)
+                for i in range(0, len(input_ids), step)
+            ]
+        )
         finite = np.isfinite(outputs).all(axis=1)
         if not finite.all():
             raise ValueError(
@@ -248,19 +248,23 @@ def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
+# What `_quiet` changes belongs to the process, so one thread at a time.
+_quiet_lock = RLock()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep warnings, and transformers' progress bars and load reports, off the terminal."""
     logging: Any = transformers.utils.logging  # it has no types
-    verbosity = logging.get_verbosity()
-    had_bar = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verbosity = logging.get_verbosity()
+        had_bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
             yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bar:
-            logging.enable_progress_bar()
+        finally:
+            logging.set_verbosity(verbosity)
+            if had_bar:
+                logging.enable_progress_bar()

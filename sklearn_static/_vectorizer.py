@@ -3,9 +3,11 @@
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from inspect import signature
 from itertools import islice
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -29,13 +31,17 @@ from sklearn_static._distill import (
     zipf_probabilities,
 )
 from sklearn_static._documents import as_documents, batches
-from sklearn_static._folder import read_folder
+from sklearn_static._folder import Source, distilling, read_folder
 from sklearn_static._lexical import with_lexical_rows
-from sklearn_static._outputs import Outputs
 from sklearn_static._pieces import PieceIndex, piece_rule
+from sklearn_static._pretrained import is_static, read_static, write_static
 from sklearn_static._ridge import fit_rows, leading_directions
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._words import WordVectors, words_table
+
+if TYPE_CHECKING:
+    from sklearn_static._outputs import Outputs
 
 _LEXICAL_COMPONENTS = 128
 # How much of the training texts `fit` tries the fast path on, and fills its index from.
@@ -51,9 +57,11 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     Parameters
     ----------
-    model : str or os.PathLike, default="sentence-transformers/all-MiniLM-L6-v2"
+    model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
-        the teacher.
+        the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
+        kind, there is nothing to distil: `fit` loads it, and the parameters of the distillation
+        do not matter. (`from_vectors` puts the table itself here.)
 
     n_components : int, float or None, default=256
         Number of features, but for those of `lexical_components`. An int is the number of
@@ -96,9 +104,9 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
-        tokens included; None has no limit. Beyond it, texts are drawn by `random_state`, and a
-        warning says how many were read. Of a long text the teacher reads the beginning, as far as
-        it is made for.
+        tokens included and texts that come again not counted; None has no limit. Beyond it,
+        texts are drawn by `random_state`, and a warning says how many were read. Of a long text
+        the teacher reads the beginning, as far as it is made for.
 
     compute_fidelity : bool, default=False
         With ``distill_on="corpus"``, whether to compute `fidelity_`, for which the table is
@@ -116,12 +124,16 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         vector. "auto" does as the teacher's folder says; a plain transformer gets the mean.
 
     norm : {"l2"} or None, default="l2"
-        "l2" scales the features of a text to unit length. None gives the sum of its vectors,
-        divided by the number of its tokens.
+        "l2" scales the features of a text to unit length, as ``distill_on="corpus"`` takes for
+        granted. None gives the sum of its vectors, divided by the number of its tokens.
 
     quantize : {"float16", "int8"} or None, default=None
-        How the table of token vectors is stored. None is float32. "int8" keeps a float scale
-        per token, and takes a quarter of the space.
+        How the table of token vectors is stored. None is float32, or as a static `model` stores
+        it. "int8" keeps a float scale per token, and takes a quarter of the space.
+
+    min_df : int, default=0
+        Rows of tokens (and pairs) that occur in fewer than so many of the texts given to `fit`
+        are dropped, for a small table. Such a token then counts for nothing, as an unknown one.
 
     max_length : int or None, default=None
         How many tokens of a text are read, from its beginning; unknown tokens count. None
@@ -237,7 +249,7 @@ default="auto"
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (as in scikit-learn)
-        "model": [str, os.PathLike],
+        "model": [str, os.PathLike, StaticTable],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
@@ -254,6 +266,7 @@ default="auto"
         "frequencies": [StrOptions({"zipf", "corpus"})],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
         "norm": [StrOptions({"l2"}), None],
+        "min_df": [Interval(Integral, 0, None, closed="left")],
         "quantize": [StrOptions({"float16", "int8"}), None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "missing": [StrOptions({"error", "empty"})],
@@ -270,7 +283,7 @@ default="auto"
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        model: str | os.PathLike[str] | StaticTable = "sentence-transformers/all-MiniLM-L6-v2",
         *,
         n_components: float | None = 256,
         distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
@@ -285,6 +298,7 @@ default="auto"
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
         norm: Literal["l2"] | None = "l2",
         quantize: Literal["float16", "int8"] | None = None,
+        min_df: int = 0,
         max_length: int | None = None,
         missing: Literal["error", "empty"] = "error",
         memory: Any = "auto",
@@ -311,6 +325,7 @@ default="auto"
         self.pooling = pooling
         self.norm = norm
         self.quantize = quantize
+        self.min_df = min_df
         self.max_length = max_length
         self.missing = missing
         self.memory = memory
@@ -323,9 +338,145 @@ default="auto"
         self.verbose = verbose
         self.random_state = random_state
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        **parameters: Any,
+    ) -> Self:
+        """Load a static model: one that `save_pretrained` or model2vec wrote, or a StaticEmbedding.
+
+        No code of the folder runs, nothing is unpickled, and neither torch nor transformers is
+        needed. The result is fitted. To fit it again, as a search does with its clones, loads
+        the same model again.
+
+        Parameters
+        ----------
+        name_or_folder : str or os.PathLike
+            Hub name or local folder.
+        revision : str or None, default=None
+            Branch, tag or commit of the model on the hub.
+        local_files_only : bool, default=False
+            Whether to stay off the network.
+        **parameters : Any
+            Further parameters of the vectorizer, such as `n_jobs`. `norm` is by default what the
+            model's settings say.
+
+        Returns
+        -------
+        vectorizer : StaticEmbeddingVectorizer
+            A fitted vectorizer.
+
+        Raises
+        ------
+        OSError
+            If there is no such model or a file is missing.
+        ValueError
+            If the folder is of another kind, a file is damaged, or its files do not fit together.
+        """
+        source = Source(os.fspath(name_or_folder), revision, False, local_files_only)
+        static = read_static(source)
+        chosen = {"n_components": None, "norm": "l2" if static.normalize else None} | parameters
+        vectorizer = cls(
+            name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
+        )
+        vectorizer._validate_params()
+        return vectorizer._keep(static.table, [])
+
+    @classmethod
+    def from_vectors(
+        cls,
+        words: WordVectors,
+        vectors: Any = None,
+        *,
+        lowercase: bool = True,
+        n_components: float | None = None,
+        sif_coefficient: float | None = None,
+        **parameters: Any,
+    ) -> Self:
+        """Make a vectorizer of word vectors such as those of GloVe, word2vec or fastText.
+
+        A text is cut into runs of letters and digits and runs of other characters; those that are
+        none of the words count for nothing.
+
+        Parameters
+        ----------
+        words : sequence of str, mapping, object like gensim's KeyedVectors, str or os.PathLike
+            The words, most frequent first; or words with their vectors: a mapping from one to
+            the other, an object with the attributes ``index_to_key`` and ``vectors``, or a file
+            with a word and its numbers in each line (plain or gzip, with or without the first
+            line of word2vec's format). Of words that come twice, the first counts.
+        vectors : array-like of shape (n_words, dimension) or None, default=None
+            The vectors of a sequence of words.
+        lowercase : bool, default=True
+            Whether texts and words are taken in lower case.
+        n_components : int, float or None, default=None
+            How many principal components to keep, as in the class. None keeps the vectors as
+            they are.
+        sif_coefficient : float or None, default=None
+            The coefficient of the weights by the rank of each word. None weighs all alike.
+        **parameters : Any
+            Further parameters of the vectorizer, such as `norm`, `quantize` or `n_jobs`.
+
+        Returns
+        -------
+        vectorizer : StaticEmbeddingVectorizer
+            A fitted vectorizer, whose parameter `model` is the table of the vectors.
+
+        Raises
+        ------
+        ValueError
+            If words and vectors do not fit together, or a line of the file is not of its format.
+
+        Examples
+        --------
+        >>> from sklearn_static import StaticEmbeddingVectorizer
+        >>> vectorizer = StaticEmbeddingVectorizer.from_vectors({"cat": [1, 0], "dog": [0.8, 0.6]})
+        >>> vectorizer.transform(["A cat!", "a dog"])
+        array([[1. , 0. ],
+               [0.8, 0.6]], dtype=float32)
+        """
+        table = words_table(words, vectors, lowercase, n_components, sif_coefficient)
+        vectorizer = cls(table, n_components=None, **parameters)
+        vectorizer._validate_params()
+        return vectorizer._keep(table, [])
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
+
+        It holds ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json`` and a
+        model card, and no pickle. What those formats cannot say is refused.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            Made if need be; files of these names are overwritten.
+
+        Raises
+        ------
+        ValueError
+            If the table has pairs of tokens, if `norm` is None (sentence-transformers would count
+            unknown tokens) or if there is a `max_length`.
+        sklearn.exceptions.NotFittedError
+            If the vectorizer is not fitted.
+        """
+        check_is_fitted(self)
+        for cannot, is_so, cure in (
+            ("pairs of tokens", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
+            (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
+            (f"max_length={self.max_length}", self.max_length is not None, "set max_length=None"),
+        ):
+            if is_so:
+                raise ValueError(f"The format of these folders cannot say {cannot}: {cure}.")
+        model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
+        write_static(folder, self.table_, model)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Distil the teacher.
+        """Distil the teacher, or take a static model as it is.
 
         Parameters
         ----------
@@ -361,7 +512,7 @@ default="auto"
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` stopped early.
         """
-        return self._fit(as_documents(X, missing=self.missing))
+        return self._fit(as_documents(X, missing=self.missing), stacklevel=5)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -381,7 +532,7 @@ default="auto"
         """
         documents = as_documents(X, missing=self.missing)
         # One more frame than in transform: fit's checks of the parameters.
-        return self._fit(documents)._transform(documents, stacklevel=5)
+        return self._fit(documents, stacklevel=6)._transform(documents, stacklevel=5)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Pool the vectors of each text's tokens.
@@ -413,21 +564,20 @@ default="auto"
         check_is_fitted(self)
         return self._transform(as_documents(X, missing=self.missing), stacklevel=4)
 
-    def _fit(self, documents: list[str]) -> Self:
+    def _fit(self, documents: list[str], stacklevel: int) -> Self:
         if not documents:
             raise ValueError("X has no texts; at least one is needed to fit.")
         self._check_combinations()
-        folder = read_folder(
-            os.fspath(self.model),
-            pooling=self.pooling,
-            revision=self.revision,
-            trust_remote_code=self.trust_remote_code,
-            local_files_only=self.local_files_only,
+        if isinstance(self.model, StaticTable):
+            return self._keep(self.model, documents)
+        source = Source(
+            os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
         )
+        if is_static(source):
+            return self._keep(read_static(source).table, documents)
+        folder = read_folder(source, self.pooling)
         vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
-        pieces = self._pieces(vocabulary, documents)
-        source = vocabulary if pieces is None else pieces
-        outputs = Outputs(
+        outputs = distilling("_outputs").Outputs(
             folder,
             vocabulary,
             memory=self.memory,
@@ -435,25 +585,69 @@ default="auto"
             batch_size=self.batch_size,
             progress=self.verbose > 0,
         )
+        texts = self._read(vocabulary, documents)
+        if self.distill_on == "vocabulary":
+            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            result = self._distil_vocabulary(outputs, texts)
+        else:
+            self._check_n_texts(len(texts.corpus.documents))
+            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            result = self._distil_corpus(outputs, texts, stacklevel)
+        return self._finish(vocabulary, result, texts)
+
+    def _keep(self, table: StaticTable, documents: list[str]) -> Self:
+        """Take a static model for the result of the distillation."""
+        if self.distill_on != "vocabulary":
+            raise ValueError(
+                f"distill_on={self.distill_on!r} needs a teacher, but model is a static model."
+            )
+        if self.n_components not in (None, table.n_components):
+            raise ValueError(
+                f"n_components={self.n_components} must be None or {table.n_components}, the "
+                "dimension of the static model."
+            )
+        texts = self._read(table.vocabulary, documents)
+        if self.quantize is None and not (texts.n_lexical or self.min_df):
+            return self._set(replace(table, pieces=texts.pieces), table.n_components, {})
+        return self._finish(table.vocabulary, _Result(table.vectors(), table.bigrams, {}), texts)
+
+    def _read(self, vocabulary: Vocabulary, documents: list[str]) -> "_Texts":
         # Without a seed too the candidates of a search must show the teacher the same texts.
         seed = 0 if self.random_state is None else self.random_state
         seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
-        in_order = in_random_order(documents, seed) if self._looks_at_texts() else []
+        pieces = self._pieces(vocabulary, documents)
+        source = vocabulary if pieces is None else pieces
+        told = documents if self._looks_at_texts() else []
+        in_order = in_random_order(told, seed)
         corpus = Corpus.from_documents(in_order, source, self.max_length).known()
-        n_lexical = self._n_lexical(len(corpus.documents))
-        bigrams = None
-        if self.distill_on == "vocabulary":
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            vectors = self._distil_vocabulary(outputs, corpus)
-        else:
-            self._check_n_texts(len(corpus.documents))
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            vectors, bigrams = self._distil_corpus(outputs, corpus, source)
-        self.n_components_ = vectors.shape[1]
-        if n_lexical:
-            counts = corpus.counts(len(vocabulary), bigrams)
-            vectors = with_lexical_rows(vectors, counts, n_lexical, seed)
-        self.table_ = StaticTable.from_vectors(vocabulary, vectors, self.quantize, pieces, bigrams)
+        if told and not corpus.documents:
+            raise ValueError("X has no text with a known token.")
+        return _Texts(corpus, pieces, source, seed, self._n_lexical(len(corpus.documents)))
+
+    def _finish(self, vocabulary: Vocabulary, result: "_Result", texts: "_Texts") -> Self:
+        """Add the lexical components, drop what is rare, and store."""
+        vectors, bigrams, pieces = result.vectors, result.bigrams, texts.pieces
+        if texts.n_lexical or self.min_df:
+            counts = texts.corpus.counts(len(vocabulary), bigrams)
+            vectors = with_lexical_rows(vectors, counts, texts.n_lexical, texts.seed)
+            frequencies = np.bincount(counts.indices, minlength=len(vectors))
+            kept = frequencies >= self.min_df
+            if not kept[: len(vocabulary)].any():
+                raise ValueError(f"min_df={self.min_df} leaves no token: none is in so many texts.")
+            if not kept.all():
+                vocabulary, bigrams = _kept_rows(vocabulary, bigrams, kept)
+                vectors = vectors[kept]
+                pieces = pieces and PieceIndex(vocabulary, pieces.rule)
+        table = StaticTable.from_vectors(vocabulary, vectors, self.quantize, pieces, bigrams)
+        return self._set(table, result.vectors.shape[1], result.facts)
+
+    def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
+        """Set all fitted attributes at once, and leave none of an earlier fit."""
+        for name in ("explained_variance_ratio_", "fidelity_"):
+            self.__dict__.pop(name, None)
+        self.__dict__.update(facts)
+        self.n_components_ = n_components
+        self.table_ = table
         return self
 
     def _check_combinations(self) -> None:
@@ -472,6 +666,7 @@ default="auto"
         return (
             self.distill_on == "corpus"
             or self.frequencies == "corpus"
+            or self.min_df > 0
             or self.lexical_components not in ("auto", 0)
         )
 
@@ -486,30 +681,25 @@ default="auto"
         return int(self.lexical_components)
 
     def _check_n_texts(self, n_texts: int, reason: str = "") -> None:
-        if n_texts == 0:
-            raise ValueError("X has no text with a known token; distill_on='corpus' needs some.")
         if (self.n_components or 0) > n_texts:
             raise ValueError(
                 f"n_components={self.n_components} must be at most {n_texts}, the number of texts "
                 f"that distill_on='corpus' fits to{reason}."
             )
 
-    def _distil_vocabulary(self, outputs: Outputs, corpus: Corpus) -> NDArray[np.float32]:
+    def _distil_vocabulary(self, outputs: "Outputs", texts: "_Texts") -> "_Result":
         vectors, explained = pca(outputs.of_vocabulary(), self.n_components)
-        self.explained_variance_ratio_ = explained
         if self.sif_coefficient is not None:
             if self.frequencies == "zipf":
                 probabilities = zipf_probabilities(len(vectors))
             else:
-                counts = np.bincount(corpus.rows, minlength=len(vectors))
+                counts = np.bincount(texts.corpus.rows, minlength=len(vectors))
                 probabilities = corpus_probabilities(counts)
             vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
-        return vectors.astype(np.float32)
+        return _Result(vectors.astype(np.float32), None, {"explained_variance_ratio_": explained})
 
-    def _distil_corpus(
-        self, outputs: Outputs, corpus: Corpus, source: RowSource
-    ) -> tuple[NDArray[np.float32], Bigrams | None]:
-        documents = corpus.documents
+    def _distil_corpus(self, outputs: "Outputs", texts: "_Texts", stacklevel: int) -> "_Result":
+        corpus, documents = texts.corpus, texts.corpus.documents
         inputs = outputs.inputs_of(documents, self.max_teacher_tokens)
         n_read = len(inputs)
         if n_read < len(documents):
@@ -518,18 +708,25 @@ default="auto"
         token_outputs -= token_outputs.mean(axis=0)
         embeddings = outputs.of_texts(inputs)
         if n_read < len(documents):
-            rest = outputs.duration(len(documents) - n_read)
+            n_distinct, n_distinct_read = len(set(documents)), len(set(documents[:n_read]))
+            rest = outputs.duration(n_distinct - n_distinct_read)
             warnings.warn(
-                f"The teacher read {n_read} of {len(documents)} texts, which is as far as "
+                f"The teacher read {n_distinct_read} of {n_distinct} texts, which is as far as "
                 f"max_teacher_tokens={self.max_teacher_tokens} goes{rest}.",
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
         directions, shares = leading_directions(embeddings, self.n_components)
-        self.explained_variance_ratio_ = shares
+        facts: dict[str, Any] = {"explained_variance_ratio_": shares}
         targets = embeddings @ directions
         # Of a long text the teacher read a part; only that part can explain its embedding.
         limits = [n for n in (outputs.room, self.max_length) if n is not None]
-        read = Corpus.from_documents(documents[:n_read], source, min(limits, default=None))
+        read = Corpus.from_documents(documents[:n_read], texts.source, min(limits, default=None))
+
+        if not len(read.rows):
+            raise ValueError(
+                f"No text in X has a known token among the first {min(limits)}, which is as far "
+                "as the teacher or max_length reads."
+            )
 
         def fit(stop: int) -> tuple[NDArray[np.float32], Bigrams | None]:
             part = read.part(0, stop)
@@ -551,11 +748,12 @@ default="auto"
 
         result = fit(n_read)
         if self.compute_fidelity:
-            self.fidelity_ = {"fitted": mean_cosine(0, n_read, *result), "held_out": np.nan}
+            facts["fidelity_"] = {"fitted": mean_cosine(0, n_read, *result), "held_out": np.nan}
             n_fitted = n_read - max(n_read // 10, 1)
-            if n_fitted:
-                self.fidelity_["held_out"] = mean_cosine(n_fitted, n_read, *fit(n_fitted))
-        return result
+            if len(read.part(0, n_fitted).rows):
+                held_out = mean_cosine(n_fitted, n_read, *fit(n_fitted))
+                facts["fidelity_"]["held_out"] = held_out
+        return _Result(*result, facts)
 
     def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
         """Make sure, on real text too, that pieces have the tokens of whole texts."""
@@ -620,9 +818,47 @@ default="auto"
         paths = {k: os.fspath(v) for k, v in state.items() if isinstance(v, os.PathLike)}
         return state | paths
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state; of an older version's, new parameters have their defaults."""
+        parameters = signature(type(self).__init__).parameters.items()
+        defaults = {k: p.default for k, p in parameters if p.default is not p.empty}
+        super().__setstate__(defaults | state)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a distillation gives: a table, and fitted attributes by their names."""
+
+    vectors: NDArray[np.float32]
+    bigrams: Bigrams | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What `fit` makes of the texts that it is given."""
+
+    corpus: Corpus
+    pieces: PieceIndex | None
+    source: RowSource
+    seed: int
+    n_lexical: int
+
+
+def _kept_rows(
+    vocabulary: Vocabulary, bigrams: Bigrams | None, kept: NDArray[np.bool_]
+) -> tuple[Vocabulary, Bigrams | None]:
+    """Leave out the other rows; whatever has a pair has both its tokens."""
+    kept_tokens, kept_pairs = kept[: len(vocabulary)], kept[len(vocabulary) :]
+    smaller = Vocabulary(vocabulary.tokenizer, vocabulary.token_ids[kept_tokens])
+    if bigrams is None:
+        return smaller, None
+    new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
+    return smaller, Bigrams(new_row[bigrams.pairs[kept_pairs]], len(smaller))

@@ -29,6 +29,11 @@ class Vocabulary:
         self.tokenizer = tokenizer
         self.token_ids = token_ids
         n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        if len(token_ids) and not 0 <= token_ids.min() <= token_ids.max() < n_ids:
+            raise ValueError(
+                f"The tokenizer has {n_ids} ids, but there are rows for the ids "
+                f"{token_ids.min()} to {token_ids.max()}."
+            )
         # -1: the token has no row.
         self._row_of_id = np.full(n_ids, -1, dtype=np.int32)
         self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
@@ -54,8 +59,9 @@ class Vocabulary:
         ValueError
             If no token is left.
         """
-        serialized = tokenizer.to_str()
-        specials = _special_ids(serialized, tokenizer)
+        added = tokenizer.get_added_tokens_decoder().items()
+        specials = {token_id for token_id, token in added if token.special}
+        specials |= {unknown_id(tokenizer)} - {None}
         kept = sorted(
             token_id
             for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
@@ -63,7 +69,7 @@ class Vocabulary:
         )
         if not kept:
             raise ValueError("The teacher's tokenizer has no token that can occur in a text.")
-        plain = Tokenizer.from_str(serialized)
+        plain = Tokenizer.from_str(tokenizer.to_str())
         plain.no_truncation()
         plain.no_padding()
         return cls(plain, np.array(kept, dtype=np.int32))
@@ -71,6 +77,11 @@ class Vocabulary:
     def __len__(self) -> int:
         """Give the number of rows."""
         return len(self.token_ids)
+
+    @property
+    def n_ids(self) -> int:
+        """Number of ids that the tokenizer may give."""
+        return len(self._row_of_id)
 
     @cached_property
     def row_of_token(self) -> dict[str, int]:
@@ -227,12 +238,23 @@ def known_rows(
     return rows[kept], kept_before[offsets]
 
 
-def _special_ids(serialized: str, tokenizer: Tokenizer) -> set[int | None]:
-    state = json.loads(serialized)
-    specials: set[int | None] = {t["id"] for t in state["added_tokens"] if t["special"]}
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Find the id of what a tokenizer puts for text that it does not know.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        The tokenizer.
+
+    Returns
+    -------
+    token_id : int or None
+        None where it knows all text.
+    """
     # Models name their unknown token by its string, Unigram by its id.
-    unknown = state["model"].get("unk_token")
+    unknown = getattr(tokenizer.model, "unk_token", None)
     if unknown is not None:
-        specials.add(tokenizer.token_to_id(unknown))
-    specials.add(state["model"].get("unk_id"))
-    return specials
+        token_id: int | None = tokenizer.token_to_id(unknown)
+        return token_id
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["unk_id"] if isinstance(model.get("unk_id"), int) else None

@@ -2,16 +2,21 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -174,10 +179,53 @@ class TestFailures:
         np.testing.assert_array_equal(vectors, expected)
 
     def test_a_file_that_is_none_of_ours(self, vectorizer, tmp_path):
-        (tmp_path / "cache").mkdir()
-        (tmp_path / "cache" / "outputs.sqlite").write_bytes(b"not a database" * 100)
+        file = tmp_path / "cache" / "outputs.sqlite"
+        file.parent.mkdir()
+        file.write_bytes(b"not a database" * 100)
         with pytest.warns(UserWarning, match="file is not a database"):
             vectorizer.fit(["a"])
+        clear_cache(tmp_path / "cache")
+        vectorizer.fit(["a"])
+        assert cache_size(tmp_path / "cache") > 0
+
+    @pytest.mark.parametrize(
+        "damage", ["zeroblob(length(value))", "substr(value, 1, 40)", "'text'", "x''"]
+    )
+    def test_damaged_entries_are_run_again(self, damage, logged, log, tmp_path):
+        expected = logged.fit(["a"]).vectors_
+        once = runs(log)
+        with sqlite3.connect(tmp_path / "cache" / "outputs.sqlite") as connection:
+            connection.execute(f"UPDATE outputs SET value = {damage}")
+        np.testing.assert_array_equal(logged.fit(["a"]).vectors_, expected)
+        assert runs(log) == once + once
+        logged.fit(["a"])
+        assert runs(log) == once + once
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs to give up rights")
+    def test_folders_of_others(self):
+        """One may be read but not written, the other not even entered."""
+        with tempfile.TemporaryDirectory() as root:
+            folder = save_sentence_transformer("bert", Path(root, "teacher"))
+            readable, closed = Path(root, "readable"), Path(root, "closed")
+            StaticEmbeddingVectorizer(folder, n_components=8, memory=readable).fit(["a"])
+            closed.mkdir(mode=0o700)
+            for path in (Path(root), folder, *folder.rglob("*")):
+                path.chmod(0o755)
+            code = f"""
+import os, warnings
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer({str(folder)!r}, n_components=8, verbose=1, memory=None)
+vectorizer.fit(["a"])  # imports what this user may
+os.setuid(65534)
+for memory in {str(readable)!r}, {str(closed / "cache")!r}:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vectorizer.set_params(memory=memory).fit(["a"])
+    print([str(w.message)[:36] for w in caught])
+"""
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout == """[]\n["The teacher's outputs are not kept, "]\n""", done.stderr
+        assert done.stderr.count("  0%|") == 2  # the first without a cache, and the last
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
     def test_a_full_disk(self, bert_folder, tmp_path):
@@ -208,11 +256,24 @@ class TestFolder:
 
     def test_without_it_a_folder_of_the_user(self, monkeypatch):
         monkeypatch.delenv("SKLEARN_STATIC_CACHE")
-        assert "sklearn-static" in cache_folder().parts
+        assert "sklearn-static" in cache_folder("auto").parts
+
+    def test_a_home_and_no_name(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert cache_folder("~/mine") == tmp_path / "mine"
+        with pytest.raises(ValueError, match="memory='' is not a folder"):
+            cache_folder("")
+
+    def test_the_folder_of_a_joblib_memory(self, vectorizer, tmp_path):
+        memory = joblib.Memory(tmp_path / "joblib", verbose=0)
+        vectorizer.set_params(memory=memory).fit(["a"])
+        assert cache_size(memory) > 0
+        clear_cache(memory)
+        assert cache_size(memory) == 0
 
     def test_no_text_is_stored(self, vectorizer, texts, tmp_path):
         vectorizer.set_params(distill_on="corpus").fit(texts)
-        stored = b"".join(f.read_bytes() for f in (tmp_path / "cache").iterdir())
+        stored = b"".join(f.read_bytes() for f in (tmp_path / "cache").glob("*.*"))
         assert not [
             word
             for text in texts
@@ -223,7 +284,7 @@ class TestFolder:
 
 class TestStore:
     def test_what_was_not_used_for_longest_goes_first(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "1")
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "1.0")
         store = Store(tmp_path)
         day = 0
 
@@ -254,6 +315,26 @@ class TestStore:
         store.put({b"key": b"value"})
         assert store.get([b"key", b"other"]) == {b"key": b"value"}
         assert Store(None).get([b"key"]) == {}
+
+    @pytest.mark.parametrize("limit", ["2GB", "nan", "0", "-1"])
+    def test_a_limit_that_is_none(self, limit, monkeypatch, vectorizer):
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", limit)
+        with pytest.raises(ValueError, match=f"SKLEARN_STATIC_CACHE_MB must be .*, got '{limit}'"):
+            vectorizer.fit(["a"])
+
+    def test_a_limit_below_a_single_value(self, monkeypatch, logged, log, texts):
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "0.0001")
+        logged.set_params(distill_on="corpus").fit(texts)
+        assert set(runs(log).values()) == {1}
+
+
+def test_threads_that_fit_at_once_share_the_work(logged, log, texts):
+    before = warnings.filters[:]
+    vectorizers = [clone(logged).set_params(distill_on="corpus") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda vectorizer: vectorizer.fit(texts), vectorizers))
+    assert set(runs(log).values()) == {1}
+    assert warnings.filters == before
 
 
 def test_clearing_what_was_never_filled(tmp_path):

@@ -2,15 +2,18 @@
 
 import json
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from teachers import FAMILIES, awkward_texts, features_of, save_sentence_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer, _table
 from sklearn_static._corpus import in_random_order
-from sklearn_static._folder import read_folder
+from sklearn_static._folder import Source, read_folder
 from sklearn_static._outputs import Outputs
 from sklearn_static._vocabulary import Vocabulary
 
@@ -24,9 +27,7 @@ def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
 
 def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
     """What our teacher gives for texts."""
-    opened = read_folder(
-        str(folder), pooling="auto", revision=None, trust_remote_code=False, local_files_only=True
-    )
+    opened = read_folder(Source(str(folder), None, False, True), "auto")
     vocabulary = Vocabulary.from_tokenizer(opened.tokenizer)
     outputs = Outputs(opened, vocabulary, memory=None, device="cpu", batch_size=8, progress=False)
     return outputs.of_texts(outputs.inputs_of(documents, None))
@@ -120,9 +121,6 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
     near, default, far = (cosine[0, 1] for cosine in cosines.values())
     assert near > 0.99
     assert near > default > far
-    vectorizer.set_params(distill_on="vocabulary")
-    plain = vectorizer.fit_transform(texts)
-    assert far > np.corrcoef((plain @ plain.T).ravel(), (expected @ expected.T).ravel())[0, 1]
 
 
 def test_the_order_of_texts_does_not_matter(vectorizer, texts):
@@ -220,6 +218,43 @@ class TestLexicalComponents:
             vectorizer.set_params(lexical_components=40).fit(texts[:30])
 
 
+class TestMinDf:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"distill_on": "vocabulary", "lexical_components": 0},
+            {"distill_on": "vocabulary"},
+            {},
+            {"ngram_range": (1, 2)},
+            {"ngram_range": (1, 2), "quantize": "int8"},
+        ],
+        ids=str,
+    )
+    def test_rows_of_frequent_tokens_stay_as_they_are(self, settings, vectorizer, texts):
+        vectorizer.set_params(**settings)
+        whole = clone(vectorizer).fit(texts)
+        small = clone(vectorizer).set_params(min_df=4).fit(texts)
+        rows, offsets = whole.table_.vocabulary.row_ids(texts)
+        if whole.table_.bigrams is not None:
+            rows, offsets = whole.table_.bigrams.insert(rows, offsets)
+        pairs = set(zip(rows, np.repeat(np.arange(len(texts)), np.diff(offsets)), strict=True))
+        frequencies = Counter(row for row, _ in pairs)
+        names = [name for name, row in whole.vocabulary_.items() if frequencies[row] >= 4]
+        assert 0 < len(names) < len(whole.vocabulary_)
+        assert list(small.vocabulary_) == names
+        expected = whole.vectors_[[whole.vocabulary_[name] for name in names]]
+        np.testing.assert_array_equal(small.vectors_, expected)
+        assert np.isfinite(small.transform(texts)).all()
+
+    def test_zero_keeps_all(self, vectorizer, texts):
+        vectorizer.set_params(min_df=0, distill_on="vocabulary").fit(texts)
+        assert len(vectorizer.vectors_) == len(vectorizer.table_.vocabulary)
+
+    def test_none_left(self, vectorizer, texts):
+        with pytest.raises(ValueError, match="min_df=1000 leaves no token: none is in so many"):
+            vectorizer.set_params(min_df=1000).fit(texts)
+
+
 class TestBudget:
     def test_the_warning_counts(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=2000, memory=None)
@@ -229,6 +264,16 @@ class TestBudget:
         with pytest.warns(UserWarning, match=said) as caught:
             vectorizer.fit(texts)
         assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="The teacher read") as caught:
+            vectorizer.fit_transform(texts)
+        assert caught[0].filename == __file__
+
+    def test_texts_that_come_again_cost_nothing(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
+
+    def test_unsigned_integers(self, vectorizer, texts):
+        with pytest.warns(UserWarning, match="The teacher read"):
+            vectorizer.set_params(max_teacher_tokens=np.uint64(2000)).fit(texts)
 
     def test_none_has_no_limit(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=None).fit(texts)
@@ -264,6 +309,8 @@ class TestFidelity:
         assert 0.3 < held_out < fitted < 1
 
     def test_only_if_asked_for(self, vectorizer, texts):
+        vectorizer.set_params(compute_fidelity=True).fit(texts)
+        vectorizer.set_params(compute_fidelity=False)
         assert not hasattr(vectorizer.fit(texts), "fidelity_")
 
     def test_it_takes_the_corpus(self, vectorizer):
@@ -302,6 +349,19 @@ class TestDegenerateInput:
     def test_no_text_with_a_known_token(self, vectorizer):
         with pytest.raises(ValueError, match="X has no text with a known token"):
             vectorizer.fit(["", "\u2603"])
+        with pytest.raises(NotFittedError):
+            vectorizer.transform(["a"])
+
+    def test_none_as_far_as_the_teacher_reads(self, vectorizer):
+        with pytest.raises(ValueError, match="No text in X has a known token among the first 62"):
+            vectorizer.fit(["\u2603 " * 100 + "list"])
+
+    @pytest.mark.parametrize("alpha", [1e-300, 1e-30, 1e30, 1e300])
+    def test_any_alpha(self, alpha, vectorizer, texts):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            vectorizer.set_params(alpha=alpha, ngram_range=(1, 1))
+            assert np.isfinite(vectorizer.fit_transform(texts)).all()
 
     def test_fewer_texts_than_components(self, vectorizer, texts):
         with pytest.raises(ValueError, match="n_components=16 must be at most 10, the number of"):

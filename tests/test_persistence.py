@@ -9,9 +9,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import skops.io
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from teachers import save_sentence_transformer
+from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -33,6 +35,25 @@ def fresh(code: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_skops(bert_folder, texts):
+    """Saved without pickle; our two classes have to be trusted."""
+    vectorizer = StaticEmbeddingVectorizer(
+        bert_folder, n_components=8, distill_on="corpus", ngram_range=(1, 2), quantize="int8"
+    )
+    model = make_pipeline(vectorizer, LogisticRegression())
+    model.fit(texts, [len(text) > 200 for text in texts])
+    for fitted, method in ((model[0], "transform"), (model, "predict_proba")):
+        saved = skops.io.dumps(fitted)
+        types = skops.io.get_untrusted_types(data=saved)
+        assert types == [
+            "sklearn_static._table.StaticTable",
+            "sklearn_static._vectorizer.StaticEmbeddingVectorizer",
+        ]
+        loaded = skops.io.loads(saved, trusted=types)
+        expected = getattr(fitted, method)(texts)
+        np.testing.assert_array_equal(getattr(loaded, method)(texts), expected)
 
 
 @pytest.fixture
@@ -94,41 +115,68 @@ def test_nothing_of_the_teacher_is_in_the_file(saved, bert_folder):
         assert f"sklearn_static.{module}".encode() not in content
 
 
-def test_without_torch_fit_says_what_to_install(bert_folder):
+@pytest.mark.parametrize("package", ["torch", "transformers", "tqdm", "filelock", "platformdirs"])
+def test_without_the_extra_fit_says_what_to_install(package, bert_folder):
     code = f"""
 import sys
-class NoTorch:
+class Without:
     def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-sys.meta_path.insert(0, NoTorch())
+        if name == {package!r}:
+            raise ModuleNotFoundError("No such module", name=name)
+sys.meta_path.insert(0, Without())
 from sklearn_static import StaticEmbeddingVectorizer
 try:
-    StaticEmbeddingVectorizer({str(bert_folder)!r}).fit(["a"])
+    StaticEmbeddingVectorizer({str(bert_folder)!r}, memory=None).fit(["a"])
 except ImportError as error:
     print(error)
 """
-    assert fresh(code).startswith("fit needs torch: pip install 'sklearn-static[distill]'.")
+    assert fresh(code).startswith(f"fit needs {package}: pip install 'sklearn-static[distill]'.")
 
 
-def test_a_file_of_format_1_still_loads():
-    """Written once by `python tests/test_persistence.py`; never to be written again."""
-    vectorizer = joblib.load(DATA / "format_1.joblib")
-    expected = np.load(DATA / "format_1.npy")
+def test_a_fit_for_which_the_cache_has_all_does_not_load_torch(bert_folder, texts):
+    code = f"""
+import sys
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer({str(bert_folder)!r}, n_components=8, distill_on="corpus")
+vectorizer.fit({texts!r})
+print({{"torch", "transformers"}} & set(sys.modules))
+"""
+    fresh(code)
+    assert fresh(code) == "set()\n"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_still_load(version):
+    """Written once by `python tests/test_persistence.py VERSION`; never to be written again."""
+    vectorizer = joblib.load(DATA / f"format_{version}.joblib")
+    assert clone(vectorizer).get_params()["compute_fidelity"] is False
+    assert repr(vectorizer)
+    expected = np.load(DATA / f"format_{version}.npy")
     np.testing.assert_allclose(vectorizer.transform(SAMPLE), expected, atol=1e-6)
     assert vectorizer.n_components_ == 4
-    assert len(vectorizer.get_feature_names_out()) == 4
+    assert len(vectorizer.get_feature_names_out()) == expected.shape[1]
 
 
-def _write_format_1() -> None:
+def _write(version: str) -> None:
     import tempfile
 
+    settings = {
+        "1": {"quantize": "int8"},
+        "2": {
+            "distill_on": "corpus",
+            "ngram_range": (1, 2),
+            "max_features": 100,
+            "lexical_components": 2,
+            "min_df": 2,
+        },
+    }
     with tempfile.TemporaryDirectory() as folder:
         save_sentence_transformer("bert", Path(folder))
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=4, quantize="int8")
-        np.save(DATA / "format_1.npy", vectorizer.fit_transform(SAMPLE))
-        joblib.dump(vectorizer, DATA / "format_1.joblib")
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=4, **settings[version])
+        vectorizer.fit(SAMPLE if version == "1" else corpus())
+        np.save(DATA / f"format_{version}.npy", vectorizer.transform(SAMPLE))
+        joblib.dump(vectorizer, DATA / f"format_{version}.joblib")
 
 
 if __name__ == "__main__":
-    _write_format_1()
+    _write(sys.argv[1])

@@ -19,7 +19,7 @@ from teachers import (
     write_json,
 )
 
-from sklearn_static._folder import Folder, read_folder
+from sklearn_static._folder import Folder, Source, read_folder
 from sklearn_static._teacher import Teacher, load_teacher
 from sklearn_static._vocabulary import Vocabulary
 
@@ -34,13 +34,7 @@ POOLING_FLAGS = [
 
 
 def read(folder: Path, pooling: str = "auto") -> Folder:
-    return read_folder(
-        str(folder),
-        pooling=pooling,
-        revision=None,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
+    return read_folder(Source(str(folder), None, False, True), pooling)
 
 
 def load(folder: Path, pooling: str = "auto") -> Teacher:
@@ -344,6 +338,18 @@ class TestErrors:
             run(folder)
 
 
+def run_offline(code: str, cache: Path) -> str:
+    """Run code in a fresh interpreter that has the hub's cache alone."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HF_HUB_CACHE": str(cache)},
+    )
+    return done.stdout
+
+
 class TestHub:
     """A model in the hub's own cache layout, read offline in a fresh interpreter."""
 
@@ -356,24 +362,31 @@ class TestHub:
 
     def load_offline(self, cache: Path, model: str = "org/tiny") -> str:
         code = f"""
-from sklearn_static._folder import read_folder
+from sklearn_static._folder import Source, read_folder
 from sklearn_static._teacher import load_teacher
 try:
-    folder = read_folder({model!r}, pooling="auto", revision=None, trust_remote_code=False,
-                         local_files_only=True)
+    folder = read_folder(Source({model!r}, None, False, True), "auto")
     print(load_teacher(folder, "cpu").pooling)
 except OSError as error:
     print(error)
 """
-        environment = os.environ | {"HF_HUB_CACHE": str(cache)}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment,
-        )
-        return done.stdout
+        return run_offline(code, cache)
+
+    def test_the_commit_is_the_fingerprint(self, snapshot, tmp_path, monkeypatch):
+        """Also below a folder that is called as the one of all commits."""
+        cache = tmp_path / "snapshots" / "cache"
+        found = set()
+        for commit in ("c0ffee", "decade"):
+            repo = cache / "models--org--tiny"
+            save_sentence_transformer("bert", repo / "snapshots" / commit)
+            (repo / "refs").mkdir(exist_ok=True)
+            (repo / "refs" / "main").write_text(commit)
+            code = """
+from sklearn_static._folder import Source, read_folder
+print(read_folder(Source("org/tiny", None, False, True), "auto").fingerprint())
+"""
+            found.add(run_offline(code, cache))
+        assert len(found) == 2
 
     def test_sentence_transformer(self, snapshot, tmp_path):
         save_sentence_transformer("bert", snapshot, pooling={"pooling_mode": "max"})

@@ -1,0 +1,154 @@
+"""Word vectors as a table: those of GloVe, word2vec and their kind."""
+
+import gzip
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import Whitespace
+
+from sklearn_static._distill import check_n_components, pca, sif_weights, zipf_probabilities
+from sklearn_static._table import StaticTable
+from sklearn_static._vocabulary import Vocabulary
+
+_UNKNOWN = "[UNK]"
+_GZIP = b"\x1f\x8b"
+
+
+class KeyedVectors(Protocol):
+    """What gensim's KeyedVectors are like."""
+
+    index_to_key: Sequence[str]
+    vectors: Any
+
+
+WordVectors = Sequence[str] | Mapping[str, Any] | KeyedVectors | str | os.PathLike[str]
+
+
+def words_table(
+    words: WordVectors,
+    vectors: Any,
+    lowercase: bool,
+    n_components: float | None,
+    sif_coefficient: float | None,
+) -> StaticTable:
+    """Make a table of word vectors.
+
+    Parameters
+    ----------
+    words : sequence of str, mapping, object like gensim's KeyedVectors, str or os.PathLike
+        As in `StaticEmbeddingVectorizer.from_vectors`.
+    vectors : array-like of shape (n_words, dimension) or None
+        The vectors of a sequence of words.
+    lowercase : bool
+        Whether texts and words are taken in lower case.
+    n_components : int, float or None
+        How many principal components to keep; None keeps the vectors as they are.
+    sif_coefficient : float or None
+        The coefficient of the weights; None weighs all alike.
+
+    Returns
+    -------
+    table : StaticTable
+        One row for each word.
+
+    Raises
+    ------
+    ValueError
+        If words and vectors do not fit together, or a file is not of the format.
+    """
+    names, array = _words_and_vectors(words, vectors)
+    if not names or not all(isinstance(word, str) and word for word in names):
+        raise ValueError("words must be texts, at least one, and none of them empty.")
+    if array.ndim != 2 or len(array) != len(names) or not array.shape[1]:
+        raise ValueError(
+            f"vectors must have one row for each of the {len(names)} words, got the shape "
+            f"{array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("vectors must be finite.")
+    row_of: dict[str, int] = {}
+    for row, word in enumerate(names):
+        row_of.setdefault(word.lower() if lowercase else word, row)
+    if len(row_of) < len(names):
+        warnings.warn(
+            f"{len(names) - len(row_of)} of {len(names)} words come again"
+            f"{' in lower case' if lowercase else ''}; the first of each counts.",
+            stacklevel=3,
+        )
+        array = array[list(row_of.values())]
+    if n_components is not None:
+        check_n_components(n_components, array.shape[1], len(array))
+        array, _ = pca(array, n_components)
+    if sif_coefficient is not None:
+        array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
+    tokenizer = _tokenizer(list(row_of), lowercase)
+    ids = np.array([tokenizer.token_to_id(word) for word in row_of], dtype=np.int32)
+    return StaticTable(Vocabulary(tokenizer, ids), array.astype(np.float32))
+
+
+def _tokenizer(words: list[str], lowercase: bool) -> Tokenizer:
+    ids = {word: i for i, word in enumerate(words)}
+    unknown = _UNKNOWN
+    while unknown in ids:
+        unknown = f"[{unknown}]"
+    ids[unknown] = len(ids)
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=unknown))
+    tokenizer.pre_tokenizer = Whitespace()
+    if lowercase:
+        tokenizer.normalizer = Lowercase()
+    return tokenizer
+
+
+def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating[Any]]]:
+    if vectors is not None:
+        return list(words), np.asarray(vectors, dtype=np.float32)
+    if isinstance(words, str | os.PathLike):
+        return _read(Path(words))
+    if isinstance(words, Mapping):
+        rows = [np.asarray(vector, dtype=np.float32) for vector in words.values()]
+        if len({row.shape for row in rows}) > 1:
+            raise ValueError("The vectors of words must have one length.")
+        return list(words), np.array(rows)
+    if hasattr(words, "index_to_key") and hasattr(words, "vectors"):
+        return list(words.index_to_key), np.asarray(words.vectors, dtype=np.float32)
+    raise ValueError(
+        "words must be a mapping from words to vectors, an object like gensim's KeyedVectors or a "
+        f"file where vectors is None, got {type(words).__qualname__}."
+    )
+
+
+def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Read lines of a word and its numbers."""
+    with open(path, "rb") as start:
+        is_packed = start.read(2) == _GZIP
+    words: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    dimension = None
+    with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            fields = line.rstrip().split(" ")
+            if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+                dimension = int(fields[1])  # word2vec's first line
+                continue
+            if dimension is None:
+                dimension = len(fields) - 1
+            n_words = len(fields) - dimension  # GloVe has words with spaces in them
+            if n_words < 1 or not dimension:
+                raise ValueError(
+                    f"{path}, line {number}: expected a word and {dimension} numbers, got "
+                    f"{len(fields)} fields."
+                )
+            try:
+                rows.append(np.array(fields[n_words:], dtype=np.float32))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}.") from error
+            words.append(" ".join(fields[:n_words]))
+    return words, np.array(rows)

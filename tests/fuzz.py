@@ -1,0 +1,152 @@
+"""Damaged models: an exception or the right features, never a crash, a hang or silent nonsense.
+
+``python tests/fuzz.py --rounds 2000`` damages as many folders and as many joblib files (`make
+fuzz`); `test_fuzz` does some dozens. A damaged joblib file may give other features, as any damaged
+pickle may; a damaged folder may not.
+"""
+
+import argparse
+import faulthandler
+import json
+import random
+import shutil
+import sys
+import tempfile
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+from teachers import save_sentence_transformer
+
+from sklearn_static import StaticEmbeddingVectorizer, _table
+
+SECONDS_TO_HANG = 60
+TEXTS = ["the list of names", "\u2603 return the value", "", "a, b; [SEP] c " * 40]
+JUNK = [None, True, -1, 10**12, 1.5, "", "x", [], {}, [1, 2], {"a": 1}, float("nan")]
+
+
+def damage_bytes(content: bytes, random: random.Random) -> bytes:
+    """Flip, cut, repeat or overwrite."""
+    if not content:
+        return content
+    place = random.randrange(len(content))
+    kind = random.choice(("flip", "flip", "flips", "cut", "zeros", "repeat", "drop"))
+    if kind == "cut":
+        return content[:place]
+    if kind == "drop":
+        return content[:place] + content[place + random.randint(1, 64) :]
+    if kind == "repeat":
+        return content[:place] + content[place : place + 64] + content[place:]
+    changed = bytearray(content)
+    if kind == "zeros":
+        changed[place : place + 64] = bytes(len(changed[place : place + 64]))
+    for _ in range({"flip": 1, "flips": 16}.get(kind, 0)):
+        changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def damage_json(content: bytes, random: random.Random) -> bytes:
+    """Remove or retype something somewhere."""
+    root = json.loads(content)
+    node = root
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            return content
+        key = random.choice(keys)
+        if isinstance(node[key], dict | list) and node[key] and random.random() < 0.7:
+            node = node[key]
+            continue
+        if random.random() < 0.5:
+            del node[key]
+        else:
+            node[key] = random.choice(JUNK)
+        return json.dumps(root).encode()
+
+
+def damage_folder(folder: Path, random: random.Random) -> str:
+    """Change one file of a folder, or two."""
+    done = []
+    for _ in range(random.choice((1, 1, 2))):
+        file = random.choice(sorted(path for path in folder.iterdir() if path.is_file()))
+        content = file.read_bytes()
+        change: Callable[[bytes, random.Random], bytes] = damage_bytes
+        if file.suffix == ".json" and random.random() < 0.6:
+            change = damage_json
+        try:
+            file.write_bytes(change(content, random))
+        except ValueError:  # it was no JSON any more
+            file.write_bytes(damage_bytes(content, random))
+        done.append(f"{change.__name__} {file.name}")
+    return ", ".join(done)
+
+
+def outcome(load: Callable[[], StaticEmbeddingVectorizer], expected: np.ndarray) -> str:
+    """Say what came of a load and a transform."""
+    faulthandler.dump_traceback_later(SECONDS_TO_HANG, exit=True)
+    try:
+        features = load().transform(TEXTS)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:
+        return type(error).__name__
+    except BaseException as error:
+        # A panic of Rust code is none of Python's ordinary errors.
+        traceback.print_exc()
+        return f"PANIC {type(error).__name__}"
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    same = features.shape == expected.shape and np.allclose(features, expected, atol=1e-6)
+    return "right" if same else "WRONG"
+
+
+def main() -> None:
+    """Count the outcomes; fail on a wrong one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    failed = False
+    with tempfile.TemporaryDirectory() as root:
+        teacher = save_sentence_transformer("bert", Path(root, "teacher"))
+        for quantize in (None, "int8"):
+            for compiled in (False, True):
+                _table._characters_seen = 10**12 if compiled else -(10**12)
+                vectorizer = StaticEmbeddingVectorizer(
+                    teacher, n_components=8, quantize=quantize, memory=None
+                ).fit(TEXTS)
+                expected = vectorizer.transform(TEXTS)
+                whole = Path(root, "whole")
+                vectorizer.save_pretrained(whole)
+                joblib.dump(vectorizer, Path(root, "whole.joblib"))
+                folders: Counter[str] = Counter()
+                files: Counter[str] = Counter()
+                for i in range(options.rounds // 4):
+                    draw = random.Random(f"{options.seed} {quantize} {compiled} {i}")
+                    copy = Path(root, "copy")
+                    shutil.copytree(whole, copy, dirs_exist_ok=True)
+                    what = damage_folder(copy, draw)
+                    result = outcome(
+                        lambda copy=copy: StaticEmbeddingVectorizer.from_pretrained(copy), expected
+                    )
+                    folders[result] += 1
+                    if result.isupper() or result.startswith("PANIC"):
+                        print(f"{quantize}, compiled={compiled}, round {i}: {what}: {result}")
+                        failed = True
+                    file = Path(root, "copy.joblib")
+                    file.write_bytes(damage_bytes(Path(root, "whole.joblib").read_bytes(), draw))
+                    result = outcome(lambda file=file: joblib.load(file), expected)
+                    files["other" if result == "WRONG" else result] += 1
+                print(f"quantize={quantize}, compiled={compiled}")
+                print("  folders:", dict(folders.most_common()))
+                print("  files:  ", dict(files.most_common()), flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Folders that model2vec and sentence-transformers read and write."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from teachers import awkward_texts, save_sentence_transformer, write_json
+
+from sklearn_static import StaticEmbeddingVectorizer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* no known token")
+QUANTIZE = [None, "float16", "int8"]
+FAMILIES = ["bert", "roberta", "xlm-roberta"]
+
+
+@pytest.fixture
+def documents(texts) -> list[str]:
+    """With unknown tokens, without any, and longer than 512 tokens."""
+    return [*texts, *awkward_texts(), "\u2603 a list \u2603", "the list of names, " * 300]
+
+
+@pytest.fixture
+def folder(fitted, tmp_path) -> Path:
+    fitted.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def vectorizer_of(family: str, folder: Path, texts: list[str], **settings):
+    teacher = save_sentence_transformer(family, folder)
+    return StaticEmbeddingVectorizer(teacher, n_components=8, **settings).fit(texts)
+
+
+class TestSaved:
+    @pytest.mark.parametrize("quantize", QUANTIZE)
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_our_own_features_come_back(self, family, quantize, documents, texts, tmp_path):
+        vectorizer = vectorizer_of(family, tmp_path / "teacher", texts, quantize=quantize)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path / "saved")
+        assert loaded.table_.stored.dtype == vectorizer.table_.stored.dtype
+        np.testing.assert_allclose(
+            loaded.transform(documents), vectorizer.transform(documents), atol=1e-6
+        )
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("quantize", QUANTIZE)
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_model2vec(self, family, quantize, documents, texts, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        vectorizer = vectorizer_of(family, tmp_path / "teacher", texts, quantize=quantize)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        expected = peer.StaticModel.from_pretrained(tmp_path / "saved").encode(documents)
+        tolerance = 1e-3 if quantize is None else 1e-2
+        np.testing.assert_allclose(vectorizer.transform(documents), expected, atol=tolerance)
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("quantize", QUANTIZE)
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_sentence_transformers(self, family, quantize, documents, texts, tmp_path):
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        vectorizer = vectorizer_of(family, tmp_path / "teacher", texts, quantize=quantize)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        model = peer.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+        tolerance = 1e-3 if quantize is None else 1e-2
+        np.testing.assert_allclose(
+            vectorizer.transform(documents), model.encode(documents), atol=tolerance
+        )
+
+    def test_files(self, folder):
+        names = {file.name for file in folder.iterdir() if file.is_file()}
+        expected = {"model.safetensors", "tokenizer.json", "config.json", "modules.json"}
+        assert names == {*expected, "README.md"}
+        assert "400 tokens, 8 dimensions" in (folder / "README.md").read_text()
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"norm": None}, "cannot say norm=None: set norm='l2'"),
+            ({"max_length": 9}, "cannot say max_length=9: set max_length=None"),
+            (
+                {"distill_on": "corpus", "ngram_range": (1, 2)},
+                r"cannot say pairs of tokens: fit with ngram_range=\(1, 1\)",
+            ),
+        ],
+    )
+    def test_what_the_format_cannot_say(self, settings, message, bert_folder, texts, tmp_path):
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, **settings).fit(texts)
+        with pytest.raises(ValueError, match=message):
+            vectorizer.save_pretrained(tmp_path / "saved")
+        assert not (tmp_path / "saved").exists()
+
+
+class TestLoaded:
+    """Folders of model2vec's and sentence-transformers' making."""
+
+    @pytest.fixture
+    def make(self, bert_folder, texts, tmp_path) -> Callable[..., Path]:
+        peer = pytest.importorskip("model2vec.distill", reason="needs the group `peers`")
+
+        def make(**settings) -> Path:
+            model = peer.distill(str(bert_folder), pca_dims=8, **settings)
+            model.save_pretrained(tmp_path / "model2vec")
+            return tmp_path / "model2vec"
+
+        return make
+
+    def check(self, folder: Path, documents: list[str], **settings) -> None:
+        import model2vec
+
+        model = model2vec.StaticModel.from_pretrained(folder, **settings)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
+        features = loaded.transform(documents)
+        np.testing.assert_allclose(features, model.encode(documents, max_length=None), atol=1e-5)
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("quantize_to", ["float64", "float32", "int8"])
+    @pytest.mark.parametrize("clusters", [None, 50], ids=["", "mapping"])
+    def test_model2vec(self, quantize_to, clusters, make, documents):
+        folder = make(quantize_to=quantize_to, vocabulary_quantization=clusters)
+        assert ("mapping" in load_file(folder / "model.safetensors")) == (clusters is not None)
+        self.check(folder, documents)
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("normalize", [True, False])
+    def test_normalize(self, normalize, make, documents):
+        folder = make(quantize_to="float32")
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"normalize": normalize})
+        self.check(folder, documents)
+        norm = StaticEmbeddingVectorizer.from_pretrained(folder).norm
+        assert norm == ("l2" if normalize else None)
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("normalize", [True, False])
+    def test_sentence_transformers(self, normalize, make, documents, tmp_path):
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        from sentence_transformers.models import Normalize, StaticEmbedding
+
+        folder = make(quantize_to="float32")
+        modules = [StaticEmbedding.from_model2vec(str(folder)), Normalize()]
+        model = peer.SentenceTransformer(modules=modules[: 1 + normalize], device="cpu")
+        model.save(str(tmp_path / "st"))
+        self.check(tmp_path / "st", documents, normalize=normalize)
+        nested = tmp_path / "nested"
+        shutil.copytree(tmp_path / "st", nested)
+        (nested / "0_StaticEmbedding").mkdir(exist_ok=True)
+        for name in ("model.safetensors", "tokenizer.json"):
+            file = next(nested.rglob(name))
+            file.rename(nested / "0_StaticEmbedding" / name)
+        description = json.loads((nested / "modules.json").read_text())
+        description[0]["path"] = "0_StaticEmbedding"
+        write_json(nested / "modules.json", description)
+        self.check(nested, documents, normalize=normalize)
+
+
+class TestUse:
+    def test_needs_no_torch(self, folder):
+        code = f"""
+import sys
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer.from_pretrained({str(folder)!r})
+print(vectorizer.transform(["the list"]).shape,
+      {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout == "(1, 8) set()\n", done.stderr
+
+    def test_clone_and_fit_keep_the_table(self, folder, texts):
+        loaded = StaticEmbeddingVectorizer.from_pretrained(folder, n_jobs=2)
+        again = clone(loaded).fit(texts)
+        assert again.n_jobs == 2
+        np.testing.assert_array_equal(again.vectors_, loaded.vectors_)
+        assert again.n_components_ == 8
+        assert len(again.get_feature_names_out()) == 8
+
+    def test_grid_search(self, folder, texts):
+        search = GridSearchCV(
+            make_pipeline(StaticEmbeddingVectorizer.from_pretrained(folder), LogisticRegression()),
+            {"logisticregression__C": [1, 10], "staticembeddingvectorizer__norm": ["l2", None]},
+            cv=2,
+            n_jobs=2,
+        )
+        assert search.fit(texts, ["list" in text for text in texts]).best_score_ > 0.5
+
+    def test_lexical_components_and_min_df(self, folder, texts):
+        vectorizer = StaticEmbeddingVectorizer(
+            folder, n_components=None, lexical_components=4, min_df=3
+        )
+        assert vectorizer.fit_transform(texts).shape[1] == 12
+        assert len(vectorizer.vectors_) < 400
+
+    def test_other_components(self, folder):
+        with pytest.raises(ValueError, match="n_components=256 must be None or 8, the dimension"):
+            StaticEmbeddingVectorizer(folder).fit(["a"])
+
+    def test_no_teacher(self, folder):
+        with pytest.raises(ValueError, match="distill_on='corpus' needs a teacher, but model is"):
+            StaticEmbeddingVectorizer(folder, distill_on="corpus").fit(["a"])
+
+    def test_a_teacher_is_not_a_static_model(self, bert_folder):
+        with pytest.raises(ValueError, match="is not a static model of model2vec or sentence-tran"):
+            StaticEmbeddingVectorizer.from_pretrained(bert_folder)
+
+    def test_unknown_parameter(self, folder):
+        with pytest.raises(ValueError, match="The 'n_jobs' parameter"):
+            StaticEmbeddingVectorizer.from_pretrained(folder, n_jobs="many")
+
+
+class TestDamage:
+    """Each is found, by its file, before features are made of it."""
+
+    @pytest.fixture
+    def plain(self, folder) -> Path:
+        """As other tools write it: without checksums."""
+        config = json.loads((folder / "config.json").read_text())
+        del config["sklearn_static"]
+        write_json(folder / "config.json", config)
+        return folder
+
+    def load(self, folder: Path) -> StaticEmbeddingVectorizer:
+        return StaticEmbeddingVectorizer.from_pretrained(folder)
+
+    def change(self, folder: Path, **tensors: np.ndarray) -> None:
+        file = folder / "model.safetensors"
+        save_file(load_file(file) | tensors, file)
+
+    def test_a_flipped_bit_in_a_vector(self, folder):
+        file = folder / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-2] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.safetensors is not as it was written"):
+            self.load(folder)
+
+    def test_another_setting(self, folder):
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"normalize": False})
+        with pytest.raises(ValueError, match="settings is not as it was written"):
+            self.load(folder)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+    def test_a_missing_file(self, name, plain):
+        (plain / name).unlink()
+        with pytest.raises(OSError, match=f"has no file {name}"):
+            self.load(plain)
+
+    def test_a_short_file(self, plain):
+        file = plain / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-5])
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+            self.load(plain)
+
+    def test_an_absurd_size_takes_no_memory(self, plain):
+        header = json.dumps(
+            {
+                "embeddings": {
+                    "dtype": "F32",
+                    "shape": [10**9, 10**6],
+                    "data_offsets": [0, 4 * 10**15],
+                }
+            }
+        ).encode()
+        (plain / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+            self.load(plain)
+
+    @pytest.mark.parametrize(
+        ("tensors", "message"),
+        [
+            ({"embeddings": np.zeros((9, 4), "f4")}, "has 9 rows, but tokenizer.json has 407"),
+            ({"embeddings": np.zeros(9, "f4")}, "must have two dimensions, got"),
+            ({"embeddings": np.zeros((407, 4), "i8")}, "must be one of .*, got I64"),
+            ({"embeddings": np.full((407, 4), np.nan, "f4")}, "values that are not finite"),
+            ({"mapping": np.arange(9)}, "mapping has the shape"),
+            ({"mapping": np.full(407, 500)}, "mapping points to the rows 500 to 500"),
+            ({"mapping": np.zeros(407, "f4")}, "mapping must hold integers, got F32"),
+            ({"weights": np.ones(9, "f4")}, "weights has the shape"),
+            ({"weights": np.full(407, np.inf, "f4")}, "weights has values that are not finite"),
+        ],
+    )
+    def test_tensors_that_do_not_fit(self, tensors, message, plain):
+        self.change(plain, **tensors)
+        with pytest.raises(ValueError, match=message):
+            self.load(plain)
+
+    def test_a_tensor_of_another_name(self, plain):
+        save_file({"vectors": np.zeros((407, 4), "f4")}, plain / "model.safetensors")
+        with pytest.raises(ValueError, match="has no tensor 'embeddings'"):
+            self.load(plain)
+
+    @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+    def test_what_is_no_json(self, name, plain):
+        (plain / name).write_text("{")
+        with pytest.raises(ValueError, match=name):
+            self.load(plain)

@@ -1,0 +1,117 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+
+from sklearn_static import StaticEmbeddingVectorizer
+
+WORDS = ["the", "cat", "dog", "new york", "!"]
+VECTORS = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+
+
+class KeyedVectors:
+    index_to_key = WORDS
+    vectors = VECTORS
+
+
+def write(path: Path, header: str = "", packed: bool = False) -> Path:
+    lines = [f"{word} {' '.join(map(str, row))}" for word, row in zip(WORDS, VECTORS, strict=True)]
+    content = (header + "\n".join(lines) + "\n").encode()
+    path.write_bytes(gzip.compress(content) if packed else content)
+    return path
+
+
+from_vectors = StaticEmbeddingVectorizer.from_vectors
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda path: (WORDS, VECTORS),
+        lambda path: (WORDS, VECTORS.tolist()),
+        lambda path: (dict(zip(WORDS, VECTORS, strict=True)),),
+        lambda path: (KeyedVectors(),),
+        lambda path: (write(path),),
+        lambda path: (str(write(path, header="5 4\n")),),
+        lambda path: (write(path, packed=True),),
+    ],
+    ids=["arrays", "lists", "dict", "gensim", "glove", "word2vec", "gzip"],
+)
+def test_sources(given, tmp_path):
+    vectorizer = from_vectors(*given(tmp_path / "vectors"), norm=None)
+    features = vectorizer.transform(["The CAT!", "a cat, a dog", "dog dog"])
+    expected = [VECTORS[[0, 1, 4]].mean(0), VECTORS[[1, 2]].mean(0), VECTORS[2]]
+    np.testing.assert_allclose(features, expected, rtol=1e-5)
+    assert list(vectorizer.vocabulary_) == WORDS
+
+
+def test_case_counts_if_asked_for():
+    vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], lowercase=False, norm=None)
+    np.testing.assert_array_equal(vectorizer.transform(["Cat", "cat"]), VECTORS[:2])
+
+
+def test_of_words_that_come_again_the_first_counts():
+    with pytest.warns(UserWarning, match="1 of 2 words come again in lower case; the first"):
+        vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
+    np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
+
+
+def test_pca_and_weights():
+    vectorizer = from_vectors(WORDS, VECTORS, n_components=2, sif_coefficient=0.1)
+    ranks = 1 / np.arange(2, 7)
+    weights = 0.1 / (0.1 + ranks / ranks.sum())
+    expected = PCA(2).fit_transform(VECTORS) * weights[:, None]
+    np.testing.assert_allclose(np.abs(vectorizer.vectors_), np.abs(expected), atol=1e-5)
+
+
+def test_clone_and_fit_keep_the_table_and_copy_nothing():
+    vectorizer = from_vectors(WORDS, VECTORS)
+    again = clone(vectorizer).fit(["a cat"])
+    assert np.shares_memory(again.vectors_, vectorizer.vectors_)
+    assert len(repr(vectorizer)) < 200
+
+
+def test_it_can_be_saved(tmp_path):
+    vectorizer = from_vectors(WORDS, VECTORS, quantize="int8")
+    vectorizer.save_pretrained(tmp_path)
+    texts = ["The cat!", "new york dog"]
+    loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path)
+    np.testing.assert_allclose(loaded.transform(texts), vectorizer.transform(texts), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "vectors", "message"),
+    [
+        (["a"], VECTORS, r"one row for each of the 1 words, got the shape \(5, 4\)"),
+        ([], np.zeros((0, 4)), "at least one"),
+        (["a", ""], VECTORS[:2], "none of them empty"),
+        (["a"], [[np.nan]], "vectors must be finite"),
+        ({"a": [1, 2], "b": [1]}, None, "must have one length"),
+        (3, None, "words must be a mapping .*, got int"),
+    ],
+)
+def test_what_does_not_fit(words, vectors, message):
+    with pytest.raises(ValueError, match=message):
+        from_vectors(words, vectors)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("cat 1 2\ndog 1\n", "line 2: expected a word and 2 numbers, got"),
+        ("cat 1 2\ndog 1 x\n", "line 2: could not convert string to float: 'x'"),
+        ("cat\n", "line 1: expected a word and 0 numbers"),
+    ],
+)
+def test_a_line_of_another_format(content, message, tmp_path):
+    (tmp_path / "vectors.txt").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        from_vectors(tmp_path / "vectors.txt")
+
+
+def test_more_components_than_dimensions():
+    with pytest.raises(ValueError, match="n_components=9 must be at most 4"):
+        from_vectors(WORDS, VECTORS, n_components=9)
