@@ -620,7 +620,7 @@ default="auto"
         told = documents if self._looks_at_texts() else []
         in_order = in_random_order(told, seed)
         corpus = Corpus.from_documents(in_order, source, self.max_length).known()
-        if told and not corpus.documents:
+        if self.distill_on == "corpus" and not corpus.documents:
             raise ValueError("X has no text with a known token.")
         return _Texts(corpus, pieces, source, seed, self._n_lexical(len(corpus.documents)))
 
@@ -704,6 +704,14 @@ default="auto"
         n_read = len(inputs)
         if n_read < len(documents):
             self._check_n_texts(n_read, f", given max_teacher_tokens={self.max_teacher_tokens}")
+        # Of a long text the teacher reads a part; only that part can explain its embedding.
+        limits = [n for n in (outputs.room, self.max_length) if n is not None]
+        read = Corpus.from_documents(documents[:n_read], texts.source, min(limits, default=None))
+        if not len(read.rows):
+            raise ValueError(
+                f"No text in X has a known token among the first {min(limits)}, which is as far "
+                "as the teacher or max_length reads."
+            )
         token_outputs = outputs.of_vocabulary().astype(np.float64)
         token_outputs -= token_outputs.mean(axis=0)
         embeddings = outputs.of_texts(inputs)
@@ -718,15 +726,6 @@ default="auto"
         directions, shares = leading_directions(embeddings, self.n_components)
         facts: dict[str, Any] = {"explained_variance_ratio_": shares}
         targets = embeddings @ directions
-        # Of a long text the teacher read a part; only that part can explain its embedding.
-        limits = [n for n in (outputs.room, self.max_length) if n is not None]
-        read = Corpus.from_documents(documents[:n_read], texts.source, min(limits, default=None))
-
-        if not len(read.rows):
-            raise ValueError(
-                f"No text in X has a known token among the first {min(limits)}, which is as far "
-                "as the teacher or max_length reads."
-            )
 
         def fit(stop: int) -> tuple[NDArray[np.float32], Bigrams | None]:
             part = read.part(0, stop)
