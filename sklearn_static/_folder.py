@@ -146,7 +146,7 @@ def read_folder(source: "Source", pooling: Pooling) -> Folder:
         transformer_path, modes, dense_paths, pools_prompt = _read_modules(source, modules)
         found = (source.json(join(transformer_path, name)) for name in _TRANSFORMER_SETTINGS)
         settings = next(filter(None, found), {})
-        prompt = _default_prompt(source)
+        prompt = default_prompt(source)
     if pooling != "auto":
         modes = (_POOLING_BY_PARAMETER[pooling],)
     tokenizer_settings = source.json(join(transformer_path, "tokenizer_config.json")) or {}
@@ -312,6 +312,23 @@ def read_modules(source: Source) -> list[dict[str, str]] | None:
     return modules
 
 
+def module_kind(module: dict[str, str]) -> str:
+    """Give the class name of one of sentence-transformers' modules; '' for one of another package.
+
+    Parameters
+    ----------
+    module : dict
+        Of modules.json.
+
+    Returns
+    -------
+    kind : str
+        The name alone: modules moved between versions of sentence-transformers.
+    """
+    package, _, kind = module["type"].partition(".")
+    return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
+
+
 def _read_modules(
     source: Source, modules: list[dict[str, str]]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], bool]:
@@ -323,9 +340,7 @@ def _read_modules(
     kinds = []
     for module in modules:
         path = module["path"]
-        # By the class name alone: its module moved between versions of sentence-transformers.
-        package, _, kind = module["type"].partition(".")
-        kind = kind.rpartition(".")[2] if package == "sentence_transformers" else ""
+        kind = module_kind(module)
         if kind == "Transformer":
             transformer_path = path
         elif kind == "Pooling":
@@ -400,7 +415,24 @@ def _longest_input(source: Source, path: str, chosen: int | None) -> int | None:
     return min(limits, default=None)
 
 
-def _default_prompt(source: Source) -> str:
+def default_prompt(source: Source) -> str:
+    """Read what a sentence-transformer puts before every text by default.
+
+    Parameters
+    ----------
+    source : Source
+        The model.
+
+    Returns
+    -------
+    prompt : str
+        Often empty.
+
+    Raises
+    ------
+    ValueError
+        If there is no prompt of the name.
+    """
     settings = source.json("config_sentence_transformers.json") or {}
     name = settings.get("default_prompt_name")
     prompts = settings.get("prompts") or {}

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sklearn_static._folder import Source, join, read_modules
+from sklearn_static._folder import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary, unknown_id
 
-# In config.json: the hashes of what belongs together.
-_CHECKSUMS = "sklearn_static"
+# In the header of model.safetensors: the hash of what belongs together.
+_CHECKSUM = "sklearn_static"
 _DTYPES = {"F64", "F32", "F16", "I8"}
 _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
+# Larger values would make sums and squares overflow in single precision.
+_LARGEST = 1e15
 
 _CARD = """---
 library_name: model2vec
@@ -79,28 +82,37 @@ class _Layout:
     path: str
     tensor: str
     normalize: bool
-    config: dict[str, Any]
 
 
 def _layout(source: Source) -> _Layout | None:
-    modules = read_modules(source)
-    kinds = [module["type"].rpartition(".")[2] for module in modules or []]
-    if modules is not None and kinds[:1] != ["StaticEmbedding"]:
-        return None
-    config = source.json("config.json") or {}
-    if not isinstance(config, dict):
+    config = source.json("config.json")
+    if config is not None and not isinstance(config, dict):
         raise ValueError(f"model={source.model!r}: config.json must be an object.")
-    if config.get("model_type") == "model2vec":
-        return _Layout("", "embeddings", bool(config.get("normalize", False)), config)
+    # First, since model2vec fetches no modules.json from the hub.
+    if config is not None and (
+        config.get("model_type") == "model2vec"
+        # What model2vec's first versions wrote.
+        or ("model_type" not in config and "apply_zipf" in config)
+    ):
+        return _Layout("", "embeddings", bool(config.get("normalize", False)))
+    modules = read_modules(source)
     if modules is None:
+        return None
+    kinds = [module_kind(module) for module in modules]
+    if kinds[:1] != ["StaticEmbedding"]:
         return None
     if kinds not in (["StaticEmbedding"], ["StaticEmbedding", "Normalize"]):
         raise ValueError(
             f"model={source.model!r} has the modules {', '.join(kinds)}; known behind a "
             "StaticEmbedding is Normalize alone."
         )
+    if default_prompt(source):
+        raise ValueError(
+            f"model={source.model!r} puts {default_prompt(source)!r} before every text, which is "
+            "not supported; take default_prompt_name out of config_sentence_transformers.json."
+        )
     path = modules[0]["path"]
-    return _Layout("" if path == "." else path, "embedding.weight", len(kinds) == 2, {})
+    return _Layout("" if path == "." else path, "embedding.weight", len(kinds) == 2)
 
 
 def read_static(source: Source) -> StaticFolder:
@@ -129,67 +141,99 @@ def read_static(source: Source) -> StaticFolder:
             f"model={source.model!r} is not a static model of model2vec or sentence-transformers; "
             "fit distils a sentence-transformer."
         )
-    files = {}
+    files = []
     for name in ("tokenizer.json", "model.safetensors"):
         path = source.path(join(layout.path, name))
         if path is None:
             raise OSError(f"model={source.model!r} has no file {join(layout.path, name)}.")
-        files[name] = Path(path)
-    _verify(source, layout.config, files)
+        files.append(Path(path))
+    tokenizer_file, tensor_file = files
+    tokenizer = _read_tokenizer(tokenizer_file)
+    unknown = unknown_id(tokenizer)
+    ids = sorted(set(tokenizer.get_vocab().values()) - {unknown})
+    with _opened(tensor_file) as tensors:
+        stored, scales, kept = _read_tensors(tensors, tensor_file, layout, ids, unknown)
+        checksum = (tensors.metadata() or {}).get(_CHECKSUM)
+    if checksum is not None and checksum != _checksum(
+        tokenizer_file, layout.normalize, stored, scales
+    ):
+        raise ValueError(
+            f"{tensor_file}, {tokenizer_file.name} and config.json are not as they were written, "
+            "by the checksum in the first; save the model again."
+        )
+    vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
+    return StaticFolder(StaticTable(vocabulary, stored, scales), layout.normalize)
+
+
+def _read_tokenizer(file: Path) -> Tokenizer:
     try:
-        tokenizer = Tokenizer.from_file(str(files["tokenizer.json"]))
-    except Exception as error:  # tokenizers raises no narrower class
-        raise ValueError(f"{files['tokenizer.json']} is not a tokenizer: {error}") from error
+        tokenizer = Tokenizer.from_file(str(file))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers raises no narrower class, and Rust may panic
+        raise ValueError(f"{file} is not a tokenizer: {error}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    ids = np.array(sorted(set(tokenizer.get_vocab().values()) - {unknown_id(tokenizer)}), np.int32)
-    stored, scales = _read_tensors(files["model.safetensors"], layout.tensor, ids)
-    return StaticFolder(StaticTable(Vocabulary(tokenizer, ids), stored, scales), layout.normalize)
+    return tokenizer
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
 
 
 def _read_tensors(
-    file: Path, name: str, ids: NDArray[np.int32]
-) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """Give what a table stores for the tokens of these ids."""
-    from safetensors import SafetensorError, safe_open
-
-    n_ids = int(ids.max(initial=-1)) + 1
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            names = set(tensors.keys())
-            if name not in names and "embeddings" in names:
-                name = "embeddings"  # model2vec's, in a folder of sentence-transformers
-            slices = {key: tensors.get_slice(key) for key in names & {name, "weights", "mapping"}}
-            shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
-            dtypes = {key: part.get_dtype() for key, part in slices.items()}
-            _check_tensors(file, name, n_ids, shapes, dtypes)
-            arrays = {key: tensors.get_tensor(key) for key in slices}
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    mapping = arrays.get("mapping")
-    rows = ids if mapping is None else mapping[ids]
-    if len(rows) and not 0 <= rows.min() <= rows.max() < len(arrays[name]):
-        raise ValueError(
-            f"{file}: mapping points to the rows {rows.min()} to {rows.max()}, but there are "
-            f"{len(arrays[name])}."
-        )
-    weights = arrays.get("weights")
-    for key, values in ((name, arrays[name]), ("weights", weights)):
-        if values is not None and not np.isfinite(values).all():
-            raise ValueError(f"{file}: {key} has values that are not finite.")
-    stored: NDArray[Any] = arrays[name][rows]
-    if stored.dtype == np.int8:
-        scales = np.ones(len(ids)) if weights is None else weights[ids]
-        return stored, scales.astype(np.float32)
-    if weights is not None and (weights != 1).any():
-        stored = stored.astype(np.float32) * weights[ids].astype(np.float32)[:, None]
-    return stored if stored.dtype == np.float16 else stored.astype(np.float32, copy=False), None
+    tensors: Any, file: Path, layout: _Layout, ids: list[int], unknown: int | None
+) -> tuple[NDArray[Any], NDArray[np.float32] | None, NDArray[np.bool_]]:
+    """Give what a table stores for the tokens of these ids, and which of them it has."""
+    names = set(tensors.keys())
+    name = layout.tensor
+    if name not in names and "embeddings" in names:
+        name = "embeddings"  # model2vec's, in a folder of sentence-transformers
+    slices = {key: tensors.get_slice(key) for key in names & {name, "weights", "mapping"}}
+    shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
+    dtypes = {key: part.get_dtype() for key, part in slices.items()}
+    _check_tensors(file, name, ids, unknown, shapes, dtypes)
+    arrays = {key: tensors.get_tensor(key) for key in slices}
+    mapping, weights = arrays.get("mapping"), arrays.get("weights")
+    rows = np.array(ids, dtype=np.int64)
+    if mapping is not None:
+        rows = mapping[rows]
+        if not 0 <= rows.min() <= rows.max() < len(arrays[name]):
+            raise ValueError(
+                f"{file}: mapping points to the rows {rows.min()} to {rows.max()}, but there are "
+                f"{len(arrays[name])}."
+            )
+    # Where features have unit length, a token without a vector is as good as none.
+    kept = arrays[name].any(axis=1)[rows] if layout.normalize else np.ones(len(rows), dtype=bool)
+    if not kept.any():
+        raise ValueError(f"{file}: {name} has no vector that is not zero.")
+    stored: NDArray[Any] = arrays[name][rows[kept]]
+    scales = np.ones(len(stored))
+    if weights is not None:
+        scales = weights[np.array(ids, dtype=np.int64)[kept]].astype(np.float64)
+    is_int8 = stored.dtype == np.int8
+    if not is_int8 and (scales != 1).any():
+        stored = stored.astype(np.float64) * scales[:, None]
+    largest = max(np.abs(stored).max(), np.abs(scales).max())
+    if not largest <= _LARGEST:  # nor if it is not a number
+        raise ValueError(f"{file}: {name} has values that are not finite or too large: {largest}.")
+    if is_int8:
+        return stored, scales.astype(np.float32), kept
+    return stored if stored.dtype == np.float16 else stored.astype(np.float32), None, kept
 
 
 def _check_tensors(
     file: Path,
     name: str,
-    n_ids: int,
+    ids: list[int],
+    unknown: int | None,
     shapes: Mapping[str, tuple[int, ...]],
     dtypes: Mapping[str, str],
 ) -> None:
@@ -199,27 +243,34 @@ def _check_tensors(
     if len(shapes[name]) != 2 or 0 in shapes[name]:
         raise ValueError(f"{file}: {name} must have two dimensions, got {shapes[name]}.")
     if dtypes[name] not in _DTYPES:
-        raise ValueError(f"{file}: {name} must be one of {sorted(_DTYPES)}, got {dtypes[name]}.")
-    per_id = {key for key in ("mapping", "weights") if key in shapes}
-    if "mapping" not in shapes and shapes[name][0] < n_ids:
         raise ValueError(
-            f"{file}: {name} has {shapes[name][0]} rows, but tokenizer.json has {n_ids} tokens."
+            f"{file}: {name} must be one of {sorted(_DTYPES)}, got {dtypes[name]}; convert it."
         )
-    for key in per_id:
-        if len(shapes[key]) != 1 or shapes[key][0] < n_ids:
+    if not ids:
+        raise ValueError(f"{file}: tokenizer.json has no token but the unknown one.")
+    n_ids = ids[-1] + 1
+    for key, shape in shapes.items():
+        if key == name and "mapping" in shapes:
+            continue
+        if len(shape) != (2 if key == name else 1) or shape[0] < n_ids:
             raise ValueError(
-                f"{file}: {key} has the shape {shapes[key]}, but tokenizer.json has {n_ids} tokens."
+                f"{file}: {key} has the shape {shape}, but tokenizer.json has {n_ids} tokens."
             )
-    if "mapping" in shapes and dtypes["mapping"] not in _INTEGERS:
+    if unknown is not None and unknown > max(n_ids, shapes.get("mapping", shapes[name])[0]):
+        raise ValueError(
+            f"{file}: tokenizer.json has {n_ids} tokens, but the unknown one has the id {unknown}."
+        )
+    if dtypes.get("mapping", "I64") not in _INTEGERS:
         raise ValueError(f"{file}: mapping must hold integers, got {dtypes['mapping']}.")
-    if "weights" in shapes and dtypes["weights"] not in _DTYPES:
+    if dtypes.get("weights", "F32") not in _DTYPES:
         raise ValueError(f"{file}: weights must hold floats, got {dtypes['weights']}.")
 
 
 def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
-    An int8 table is written with its scales as model2vec's token weights.
+    An int8 table is written with its scales as model2vec's token weights, and a table of a part of
+    the vocabulary with a mapping from all tokens.
 
     Parameters
     ----------
@@ -233,29 +284,41 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     from safetensors.numpy import save_file
 
     vocabulary = table.vocabulary
-    n_ids = vocabulary.n_ids
-    embeddings = np.zeros((n_ids, table.n_components), dtype=table.stored.dtype)
-    embeddings[vocabulary.token_ids] = table.stored
-    tensors = {"embeddings": embeddings}
-    if embeddings.dtype != np.float32:
+    ids, n_ids = vocabulary.token_ids, vocabulary.n_ids
+    tensors: dict[str, NDArray[Any]] = {}
+    if 2 * len(vocabulary) < n_ids or vocabulary.tokenizer.get_vocab_size() < n_ids:
+        # All other tokens have the row behind the last, which is zero.
+        mapping = np.full(n_ids, len(vocabulary), dtype=np.int64)
+        mapping[ids] = np.arange(len(vocabulary))
+        tensors["mapping"] = mapping
+        nothing = np.zeros((1, table.n_components), dtype=table.stored.dtype)
+        tensors["embeddings"] = np.concatenate([table.stored, nothing])
+    else:
+        tensors["embeddings"] = np.zeros((n_ids, table.n_components), dtype=table.stored.dtype)
+        tensors["embeddings"][ids] = table.stored
+    if table.stored.dtype != np.float32:
         # For float16 too: sentence-transformers then goes on in float32, as it must.
         tensors["weights"] = np.ones(n_ids, dtype=np.float32)
     if table.scales is not None:
-        tensors["weights"][vocabulary.token_ids] = table.scales
+        tensors["weights"][ids] = table.scales
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    files = {name: root / name for name in ("tokenizer.json", "model.safetensors")}
-    vocabulary.tokenizer.save(str(files["tokenizer.json"]), pretty=False)
-    save_file(tensors, files["model.safetensors"], {"made_by": _CHECKSUMS})
+    vocabulary.tokenizer.save(str(root / "tokenizer.json"), pretty=False)
+    # As they will be read: without the tokens whose vector is zero.
+    kept = table.stored.any(axis=1)
+    scales = None if table.scales is None else table.scales[kept]
+    checksum = _checksum(root / "tokenizer.json", True, table.stored[kept], scales)
+    save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
     config: dict[str, Any] = {
         "model_type": "model2vec",
         "architectures": ["StaticModel"],
         "normalize": True,
         "max_length": None,
         "hidden_dim": table.n_components,
-        "embedding_dtype": embeddings.dtype.name,
+        "embedding_dtype": table.stored.dtype.name,
     }
-    config[_CHECKSUMS] = _checksums(config, files)
+    if "mapping" in tensors:
+        config["vocabulary_quantization"] = len(tensors["embeddings"])
     _write_json(root / "config.json", config)
     package = "sentence_transformers.models"
     modules = [
@@ -263,6 +326,8 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
         {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{package}.Normalize"},
     ]
     _write_json(root / "modules.json", modules)
+    # A prompt of what lay here before would go before every text.
+    _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
     (root / "1_Normalize").mkdir(exist_ok=True)
     card = _CARD.format(n_rows=len(vocabulary), n_components=table.n_components, model=model)
     (root / "README.md").write_text(card, encoding="utf-8")
@@ -272,22 +337,13 @@ def _write_json(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _checksums(config: dict[str, Any], files: Mapping[str, Path]) -> dict[str, str]:
-    settings = {key: value for key, value in config.items() if key != _CHECKSUMS}
-    return {
-        "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
-        **{name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()},
-    }
-
-
-def _verify(source: Source, config: dict[str, Any], files: Mapping[str, Path]) -> None:
-    """Compare the hashes that `write_static` left; other tools leave none."""
-    stated = config.get(_CHECKSUMS)
-    if stated is None:
-        return
-    for name, checksum in _checksums(config, files).items():
-        if not isinstance(stated, dict) or stated.get(name) != checksum:
-            raise ValueError(
-                f"model={source.model!r}: {name} is not as it was written, by the checksum in "
-                "config.json. Save the model again."
-            )
+def _checksum(
+    tokenizer: Path, normalize: bool, stored: NDArray[Any], scales: NDArray[np.float32] | None
+) -> str:
+    """Hash all that the features depend on."""
+    digest = hashlib.sha256(tokenizer.read_bytes())
+    digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
+    for array in (stored, scales):
+        if array is not None:
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -60,8 +60,9 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
         the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
-        kind, there is nothing to distil: `fit` loads it, and the parameters of the distillation
-        do not matter. (`from_vectors` puts the table itself here.)
+        kind, there is nothing to distil: `fit` loads it. `n_components` must then be None or the
+        model's dimension, and the other parameters of the distillation do not matter.
+        (`from_vectors` puts the table itself here.)
 
     n_components : int, float or None, default=256
         Number of features, but for those of `lexical_components`. An int is the number of
@@ -133,7 +134,8 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     min_df : int, default=0
         Rows of tokens (and pairs) that occur in fewer than so many of the texts given to `fit`
-        are dropped, for a small table. Such a token then counts for nothing, as an unknown one.
+        are dropped, for a small table. Such a token then counts for nothing, as an unknown one;
+        its neighbours may become a pair.
 
     max_length : int or None, default=None
         How many tokens of a text are read, from its beginning; unknown tokens count. None
@@ -384,7 +386,7 @@ default="auto"
             name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
         )
         vectorizer._validate_params()
-        return vectorizer._keep(static.table, [])
+        return vectorizer._load(static.table)
 
     @classmethod
     def from_vectors(
@@ -440,9 +442,14 @@ default="auto"
                [0.8, 0.6]], dtype=float32)
         """
         table = words_table(words, vectors, lowercase, n_components, sif_coefficient)
+        quantize = parameters.pop("quantize", None)
+        # The parameter and the fitted table are one object, so that a file holds it once.
+        rule = piece_rule(table.vocabulary.tokenizer)
+        pieces = None if rule is None else PieceIndex(table.vocabulary, rule)
+        table = StaticTable.from_vectors(table.vocabulary, table.vectors(), quantize, pieces)
         vectorizer = cls(table, n_components=None, **parameters)
         vectorizer._validate_params()
-        return vectorizer._keep(table, [])
+        return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
@@ -608,8 +615,24 @@ default="auto"
             )
         texts = self._read(table.vocabulary, documents)
         if self.quantize is None and not (texts.n_lexical or self.min_df):
-            return self._set(replace(table, pieces=texts.pieces), table.n_components, {})
+            if table is not self.model or None in (table.pieces, texts.pieces):
+                table = replace(table, pieces=texts.pieces)
+            return self._set(table, table.n_components, {})
         return self._finish(table.vocabulary, _Result(table.vectors(), table.bigrams, {}), texts)
+
+    def _load(self, table: StaticTable) -> Self:
+        """Take a static model where there are no texts yet."""
+        self._check_combinations()
+        for name, needs_texts in (
+            ("lexical_components", self.lexical_components not in ("auto", 0)),
+            ("min_df", self.min_df > 0),
+        ):
+            if needs_texts:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} needs texts: load without it, then set it with "
+                    "set_params and call fit."
+                )
+        return self._keep(table, [])
 
     def _read(self, vocabulary: Vocabulary, documents: list[str]) -> "_Texts":
         # Without a seed too the candidates of a search must show the teacher the same texts.

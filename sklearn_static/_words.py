@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-from sklearn_static._distill import check_n_components, pca, sif_weights, zipf_probabilities
+from sklearn_static._distill import pca, sif_weights, zipf_probabilities
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 
@@ -74,9 +74,11 @@ def words_table(
         )
     if not np.isfinite(array).all():
         raise ValueError("vectors must be finite.")
+    # As the tokenizer does it, which is not quite str.lower.
+    same_case = Lowercase().normalize_str if lowercase else str
     row_of: dict[str, int] = {}
     for row, word in enumerate(names):
-        row_of.setdefault(word.lower() if lowercase else word, row)
+        row_of.setdefault(same_case(word), row)
     if len(row_of) < len(names):
         warnings.warn(
             f"{len(names) - len(row_of)} of {len(names)} words come again"
@@ -85,9 +87,16 @@ def words_table(
         )
         array = array[list(row_of.values())]
     if n_components is not None:
-        check_n_components(n_components, array.shape[1], len(array))
+        limit = min(array.shape)
+        if not 0 < n_components <= limit or (n_components > 1 and n_components % 1):
+            raise ValueError(
+                f"n_components={n_components} must be a share below 1 or a whole number up to "
+                f"{limit}, the smaller of the numbers of words and of dimensions."
+            )
         array, _ = pca(array, n_components)
     if sif_coefficient is not None:
+        if not sif_coefficient > 0:
+            raise ValueError(f"sif_coefficient={sif_coefficient} must be above 0.")
         array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
     tokenizer = _tokenizer(list(row_of), lowercase)
     ids = np.array([tokenizer.token_to_id(word) for word in row_of], dtype=np.int32)
@@ -109,6 +118,8 @@ def _tokenizer(words: list[str], lowercase: bool) -> Tokenizer:
 
 def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating[Any]]]:
     if vectors is not None:
+        if isinstance(words, str | os.PathLike):
+            raise ValueError("words must be a sequence where vectors are given, got a file.")
         return list(words), np.asarray(vectors, dtype=np.float32)
     if isinstance(words, str | os.PathLike):
         return _read(Path(words))
@@ -131,24 +142,44 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         is_packed = start.read(2) == _GZIP
     words: list[str] = []
     rows: list[NDArray[np.float32]] = []
-    dimension = None
-    with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            fields = line.rstrip().split(" ")
-            if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
-                dimension = int(fields[1])  # word2vec's first line
-                continue
-            if dimension is None:
-                dimension = len(fields) - 1
-            n_words = len(fields) - dimension  # GloVe has words with spaces in them
-            if n_words < 1 or not dimension:
-                raise ValueError(
-                    f"{path}, line {number}: expected a word and {dimension} numbers, got "
-                    f"{len(fields)} fields."
-                )
-            try:
-                rows.append(np.array(fields[n_words:], dtype=np.float32))
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}.") from error
-            words.append(" ".join(fields[:n_words]))
+    n_words = dimension = None
+    number = 0
+    with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8-sig", newline="\n") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                fields = line.rstrip().replace("\t", " ").split(" ")
+                if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+                    n_words, dimension = map(int, fields)  # word2vec's first line
+                elif fields != [""]:
+                    dimension = dimension or len(fields) - 1
+                    word, row = _read_line(fields, dimension)
+                    words.append(word)
+                    rows.append(row)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is not text behind line {number} ({error}); gensim reads word2vec's "
+                "binary format."
+            ) from error
+        except EOFError as error:
+            raise ValueError(f"{path} ends behind line {number}, in the midst of gzip.") from error
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    if n_words not in (None, len(words)):
+        raise ValueError(f"{path} has {len(words)} words, but its first line says {n_words}.")
     return words, np.array(rows)
+
+
+def _read_line(fields: list[str], dimension: int) -> tuple[str, NDArray[np.float32]]:
+    n_parts = len(fields) - dimension  # GloVe has words with spaces in them
+    word = " ".join(fields[: max(n_parts, 0)])
+    if not word or not dimension or (n_parts > 1 and all(map(_is_number, fields[1:]))):
+        raise ValueError(f"expected a word and {dimension} numbers, got {len(fields)} fields.")
+    return word, np.array(fields[n_parts:], dtype=np.float32)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

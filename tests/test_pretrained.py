@@ -80,8 +80,54 @@ class TestSaved:
     def test_files(self, folder):
         names = {file.name for file in folder.iterdir() if file.is_file()}
         expected = {"model.safetensors", "tokenizer.json", "config.json", "modules.json"}
-        assert names == {*expected, "README.md"}
+        assert names == {*expected, "README.md", "config_sentence_transformers.json"}
         assert "400 tokens, 8 dimensions" in (folder / "README.md").read_text()
+
+    @pytest.mark.peers
+    def test_a_part_of_the_vocabulary(self, documents, texts, tmp_path):
+        """Written with a mapping, so that dropped rows take no space."""
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        encoder = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        vectorizer = vectorizer_of("bert", tmp_path / "teacher", texts, min_df=20, quantize="int8")
+        expected = vectorizer.transform(documents)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path / "saved")
+        assert len(loaded.vectors_) == len(vectorizer.vectors_) < 200
+        np.testing.assert_array_equal(loaded.transform(documents), expected)
+        model = peer.StaticModel.from_pretrained(tmp_path / "saved")
+        np.testing.assert_allclose(model.encode(documents), expected, atol=1e-6)
+        model = encoder.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+        np.testing.assert_allclose(model.encode(documents), expected, atol=1e-6)
+
+    @pytest.mark.peers
+    def test_a_tokenizer_with_a_hole_in_its_ids(self, documents, texts, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        teacher = save_sentence_transformer("bert", tmp_path / "teacher")
+        state = json.loads((teacher / "tokenizer.json").read_text())
+        del state["model"]["vocab"][sorted(state["model"]["vocab"])[50]]
+        write_json(teacher / "tokenizer.json", state)
+        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8).fit(texts)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        model = peer.StaticModel.from_pretrained(tmp_path / "saved")
+        expected = vectorizer.transform(documents)
+        np.testing.assert_allclose(model.encode(documents), expected, atol=1e-6)
+
+    @pytest.mark.peers
+    def test_model2vec_may_save_it_again(self, folder, documents, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        expected = StaticEmbeddingVectorizer.from_pretrained(folder).transform(documents)
+        peer.StaticModel.from_pretrained(folder).save_pretrained(tmp_path / "again")
+        again = StaticEmbeddingVectorizer.from_pretrained(tmp_path / "again")
+        np.testing.assert_allclose(again.transform(documents), expected, atol=1e-6)
+
+    @pytest.mark.peers
+    def test_over_a_folder_with_a_prompt(self, fitted, documents, tmp_path):
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(tmp_path / "config_sentence_transformers.json", settings)
+        fitted.save_pretrained(tmp_path)
+        model = peer.SentenceTransformer(str(tmp_path), device="cpu")
+        np.testing.assert_allclose(model.encode(documents), fitted.transform(documents), atol=1e-5)
 
     @pytest.mark.parametrize(
         ("settings", "message"),
@@ -222,10 +268,8 @@ class TestDamage:
 
     @pytest.fixture
     def plain(self, folder) -> Path:
-        """As other tools write it: without checksums."""
-        config = json.loads((folder / "config.json").read_text())
-        del config["sklearn_static"]
-        write_json(folder / "config.json", config)
+        """As other tools write it: without a checksum."""
+        self.change(folder)
         return folder
 
     def load(self, folder: Path) -> StaticEmbeddingVectorizer:
@@ -240,13 +284,13 @@ class TestDamage:
         content = bytearray(file.read_bytes())
         content[-2] ^= 1
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"model\.safetensors is not as it was written"):
+        with pytest.raises(ValueError, match=r"safetensors, .* are not as they were written"):
             self.load(folder)
 
     def test_another_setting(self, folder):
         config = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", config | {"normalize": False})
-        with pytest.raises(ValueError, match="settings is not as it was written"):
+        with pytest.raises(ValueError, match="are not as they were written"):
             self.load(folder)
 
     @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
@@ -278,15 +322,24 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("tensors", "message"),
         [
-            ({"embeddings": np.zeros((9, 4), "f4")}, "has 9 rows, but tokenizer.json has 407"),
+            ({"embeddings": np.zeros((9, 4), "f4")}, r"embeddings has the shape \(9, 4\), but"),
             ({"embeddings": np.zeros(9, "f4")}, "must have two dimensions, got"),
             ({"embeddings": np.zeros((407, 4), "i8")}, "must be one of .*, got I64"),
-            ({"embeddings": np.full((407, 4), np.nan, "f4")}, "values that are not finite"),
+            (
+                {"embeddings": np.full((407, 4), np.nan, "f4")},
+                "values that are not finite",
+            ),
             ({"mapping": np.arange(9)}, "mapping has the shape"),
             ({"mapping": np.full(407, 500)}, "mapping points to the rows 500 to 500"),
+            ({"embeddings": np.zeros((407, 4), "f4")}, "has no vector that is not zero"),
+            ({"embeddings": np.full((407, 4), 1e300)}, "not finite or too large: 1e[+]300"),
+            ({"weights": np.full(407, 1e300)}, "not finite or too large"),
             ({"mapping": np.zeros(407, "f4")}, "mapping must hold integers, got F32"),
             ({"weights": np.ones(9, "f4")}, "weights has the shape"),
-            ({"weights": np.full(407, np.inf, "f4")}, "weights has values that are not finite"),
+            (
+                {"weights": np.full(407, np.inf, "f4")},
+                "values that are not finite",
+            ),
         ],
     )
     def test_tensors_that_do_not_fit(self, tensors, message, plain):
@@ -297,6 +350,29 @@ class TestDamage:
     def test_a_tensor_of_another_name(self, plain):
         save_file({"vectors": np.zeros((407, 4), "f4")}, plain / "model.safetensors")
         with pytest.raises(ValueError, match="has no tensor 'embeddings'"):
+            self.load(plain)
+
+    @pytest.mark.parametrize("unknown", [5_000_000, 3_000_000_000])
+    def test_an_id_beyond_reason(self, unknown, plain):
+        state = json.loads((plain / "tokenizer.json").read_text())
+        state["model"]["vocab"]["[UNK]"] = unknown
+        state["added_tokens"] = []
+        write_json(plain / "tokenizer.json", state)
+        with pytest.raises(ValueError, match=f"but the unknown one has the id {unknown}"):
+            self.load(plain)
+
+    def test_a_module_of_another_package(self, plain):
+        (plain / "config.json").unlink()
+        modules = [{"type": "custom.StaticEmbedding", "path": "."}]
+        write_json(plain / "modules.json", modules)
+        with pytest.raises(ValueError, match="is not a static model"):
+            self.load(plain)
+
+    def test_a_prompt(self, plain):
+        (plain / "config.json").unlink()
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(plain / "config_sentence_transformers.json", settings)
+        with pytest.raises(ValueError, match="puts 'the list of ' before every text, which is not"):
             self.load(plain)
 
     @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])

@@ -1,6 +1,7 @@
 import gzip
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -104,6 +105,10 @@ def test_what_does_not_fit(words, vectors, message):
         ("cat 1 2\ndog 1\n", "line 2: expected a word and 2 numbers, got"),
         ("cat 1 2\ndog 1 x\n", "line 2: could not convert string to float: 'x'"),
         ("cat\n", "line 1: expected a word and 0 numbers"),
+        ("2 2\ncat 1 2\n", "has 1 words, but its first line says 2"),
+        ("1 2\ncat 1 2 3 4\n", "line 2: expected a word and 2 numbers, got 5 fields"),
+        ("cat 1\ndog 1 2 3\n", "line 2: expected a word and 1 numbers, got 4 fields"),
+        (" 1 2\n", "line 1: expected a word and 2 numbers"),
     ],
 )
 def test_a_line_of_another_format(content, message, tmp_path):
@@ -112,6 +117,46 @@ def test_a_line_of_another_format(content, message, tmp_path):
         from_vectors(tmp_path / "vectors.txt")
 
 
-def test_more_components_than_dimensions():
-    with pytest.raises(ValueError, match="n_components=9 must be at most 4"):
-        from_vectors(WORDS, VECTORS, n_components=9)
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", gzip.compress(b"cat 1 2\n" * 99)[:-9]])
+def test_a_file_that_is_no_text(content, tmp_path):
+    (tmp_path / "vectors").write_bytes(content)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'vectors'} (is not text|ends) behind line"):
+        from_vectors(tmp_path / "vectors")
+
+
+def test_marks_tabs_and_blank_lines(tmp_path):
+    (tmp_path / "vectors").write_text("\ufeff2 2\ncat\t1\t2\ndog 3 4\n\n", encoding="utf-8")
+    vectorizer = from_vectors(tmp_path / "vectors", norm=None)
+    np.testing.assert_array_equal(vectorizer.transform(["cat", "dog"]), [[1, 2], [3, 4]])
+
+
+def test_lower_case_is_the_tokenizers():
+    vectorizer = from_vectors(["\u039f\u0394\u039f\u03a3"], [[1.0, 2.0]], norm=None)
+    np.testing.assert_array_equal(vectorizer.transform(["\u039f\u0394\u039f\u03a3"]), [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"n_components": 0}, {"n_components": 9}, {"n_components": 1.5}, {"sif_coefficient": 0}],
+    ids=str,
+)
+def test_settings_out_of_range(settings):
+    name, value = next(iter(settings.items()))
+    with pytest.raises(ValueError, match=f"{name}={value} must be"):
+        from_vectors(WORDS, VECTORS, **settings)
+
+
+def test_what_needs_texts_waits_for_them(tmp_path):
+    with pytest.raises(ValueError, match="min_df=1 needs texts: load without it, then set it"):
+        from_vectors(WORDS, VECTORS, min_df=1)
+    vectorizer = from_vectors(WORDS, VECTORS).set_params(min_df=1).fit(["a cat"])
+    assert list(vectorizer.vocabulary_) == ["cat"]
+
+
+def test_the_table_is_saved_once(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((2000, 50)).astype(np.float32)
+    words = [f"w{i}" for i in range(2000)]
+    for quantize, size in ((None, 400_000), ("int8", 100_000)):
+        path = tmp_path / "model.joblib"
+        joblib.dump(from_vectors(words, vectors, quantize=quantize), path)
+        assert size < path.stat().st_size < size + 150_000
