@@ -111,7 +111,20 @@ class Bigrams:
 
 
 def bigram_keys(rows: NDArray[np.int32], n_tokens: int) -> NDArray[np.int64]:
-    """Give the key of each token with the next, shape (n_rows - 1,)."""
+    """Give the key of each token with the next.
+
+    Parameters
+    ----------
+    rows : ndarray of int32, shape (n_rows,)
+        The rows of tokens.
+    n_tokens : int
+        The number of rows for tokens.
+
+    Returns
+    -------
+    keys : ndarray of int64, shape (n_rows - 1,)
+        ``first * n_tokens + second``.
+    """
     keys: NDArray[np.int64] = rows[:-1].astype(np.int64) * n_tokens + rows[1:]
     return keys
 

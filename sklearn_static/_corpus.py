@@ -19,7 +19,22 @@ class RowSource(Protocol):
     def row_ids(
         self, documents: list[str], max_length: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Give the rows of all documents' tokens, and where each document begins."""
+        """Tokenize and look up the rows.
+
+        Parameters
+        ----------
+        documents : list of str
+            The texts.
+        max_length : int or None, default=None
+            How many tokens of each text to read; None reads all.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (n_rows,)
+            The rows of all texts' tokens, one text after the other.
+        offsets : ndarray of int64, shape (n_documents + 1,)
+            Text i has ``rows[offsets[i]:offsets[i + 1]]``.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,18 @@ class Corpus:
         return Corpus([self.documents[i] for i in kept], self.rows, offsets)
 
     def part(self, start: int, stop: int) -> "Corpus":
-        """Take the texts from one place up to another."""
+        """Take the texts from one place up to another.
+
+        Parameters
+        ----------
+        start, stop : int
+            The place of the first, and that behind the last.
+
+        Returns
+        -------
+        corpus : Corpus
+            These texts.
+        """
         offsets = self.offsets[start : stop + 1]
         rows = self.rows[offsets[0] : offsets[-1]]
         return Corpus(self.documents[start:stop], rows, offsets - offsets[0])

@@ -472,5 +472,18 @@ def distilling(name: str) -> ModuleType:
 
 
 def join(path: str, filename: str) -> str:
-    """Put a file into one of the model's folders, of which the first is called ''."""
+    """Put a file into one of the model's folders.
+
+    Parameters
+    ----------
+    path : str
+        The folder; the outermost is ''.
+    filename : str
+        The file.
+
+    Returns
+    -------
+    path : str
+        The file's path from the outermost folder.
+    """
     return f"{path}/{filename}" if path else filename

@@ -115,18 +115,13 @@ def solve_ridge(
     inverse = np.linalg.inv(gram).astype(np.float32)
     diagonal = (squares + penalty).astype(np.float32)[:, None]
 
-    def precondition(residual: NDArray[np.float32]) -> NDArray[np.float32]:
-        direction = residual / diagonal
-        direction[frequent] = inverse @ residual[frequent]
-        return direction
-
     worst = 0.0
     for start in range(0, targets.shape[1], _COLUMNS_AT_ONCE):
         columns = slice(start, start + _COLUMNS_AT_ONCE)
         residual = transposed @ np.ascontiguousarray(targets[:, columns])
         found = np.zeros_like(residual)
         goal = _TOLERANCE * np.linalg.norm(residual, axis=0)
-        direction = precondition(residual)
+        direction = _precondition(residual, diagonal, frequent, inverse)
         step = direction.copy()
         product = _dots(residual, direction)
         for _ in range(_MAX_ITERATIONS):
@@ -138,7 +133,7 @@ def solve_ridge(
             size = _quotient(product, _dots(step, image))
             found += size * step
             residual -= size * image
-            direction = precondition(residual)
+            direction = _precondition(residual, diagonal, frequent, inverse)
             product, before = _dots(residual, direction), product
             step *= _quotient(product, before)
             step += direction
@@ -153,6 +148,17 @@ def solve_ridge(
             stacklevel=2,
         )
     return solution
+
+
+def _precondition(
+    residual: NDArray[np.float32],
+    diagonal: NDArray[np.float32],
+    frequent: NDArray[np.intp],
+    inverse: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    direction = residual / diagonal
+    direction[frequent] = inverse @ residual[frequent]
+    return direction
 
 
 def _dots(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

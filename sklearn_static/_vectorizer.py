@@ -62,7 +62,7 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
         kind, there is nothing to distil: `fit` loads it. `n_components` must then be None or the
         model's dimension, and the other parameters of the distillation do not matter.
-        (`from_vectors` puts the table itself here.)
+        `from_vectors` puts the table itself here.
 
     n_components : int, float or None, default=256
         Number of features, but for those of `lexical_components`. An int is the number of
@@ -70,11 +70,6 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         ``distill_on="corpus"``, of its embeddings of the texts (not centred); a float in (0, 1)
         takes the smallest number that explains this share of the variance; None keeps the
         teacher's dimension (rotated, not reduced).
-
-    sif_coefficient : float or None, default=1e-4
-        The coefficient a of the weight ``a / (a + p)`` of a token with probability p. None
-        weighs all tokens alike. With ``distill_on="corpus"`` the texts tell how much a token
-        weighs, and this is not used.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
@@ -112,6 +107,11 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     compute_fidelity : bool, default=False
         With ``distill_on="corpus"``, whether to compute `fidelity_`, for which the table is
         fitted twice.
+
+    sif_coefficient : float or None, default=1e-4
+        The coefficient a of the weight ``a / (a + p)`` of a token with probability p. None
+        weighs all tokens alike. With ``distill_on="corpus"`` the texts tell how much a token
+        weighs, and this is not used.
 
     frequencies : {"zipf", "corpus"}, default="zipf"
         Where p comes from: the rank in the model's vocabulary by Zipf's law, or the counts in
