@@ -84,9 +84,11 @@ def cache_size(memory: Any = "auto") -> int:
     0
     """
     folder = cache_folder(memory)
-    if folder is None or not (folder / _FILE).exists():
+    if folder is None:
         return 0
     with _reading(folder) as connection:
+        if connection is None:
+            return 0
         if connection.execute("SELECT 1 FROM outputs LIMIT 1").fetchone() is None:
             return 0
         return _bytes_in_use(connection)
@@ -164,10 +166,8 @@ class Store:
         """
         if self._folder is not None:
             with self._forgiving():
-                if not (self._folder / _FILE).exists():
-                    return {}
                 with _reading(self._folder) as connection:
-                    sealed, old = _read(connection, keys)
+                    sealed, old = _read(connection, keys) if connection else ({}, [])
                 if old:
                     _mark_as_used(self._folder, old)
                 return {key: value[4:] for key, value in sealed.items() if _is_whole(value)}
@@ -251,11 +251,17 @@ def _limit() -> float:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def _reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open the file, or give None where nothing is stored yet."""
+    if not (folder / _FILE).exists():
+        yield None
+        return
     # Read-only, so that readers neither wait for nor hold up a writer, nor need its rights.
     address = f"file:{quote(str((folder / _FILE).absolute()))}?mode=ro"
     with closing(sqlite3.connect(address, timeout=_SECONDS_TO_WAIT, uri=True)) as connection:
-        yield connection
+        # Another process may just be making the file.
+        is_made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outputs'")
+        yield connection if is_made.fetchone() else None
 
 
 @contextmanager
@@ -274,12 +280,12 @@ def _today() -> int:
     return int(time.time() // _SECONDS_PER_DAY)
 
 
-def _sealed(value: bytes) -> bytes:
-    return crc32(value).to_bytes(4, "little") + value
+def _seal(value: bytes | memoryview) -> bytes:
+    return crc32(value).to_bytes(4, "little")
 
 
 def _is_whole(sealed: Any) -> bool:
-    return isinstance(sealed, bytes) and _sealed(sealed[4:]) == sealed
+    return isinstance(sealed, bytes) and _seal(memoryview(sealed)[4:]) == sealed[:4]
 
 
 def _read(
@@ -311,7 +317,7 @@ def _write(connection: sqlite3.Connection, values: dict[bytes, bytes], limit: fl
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
-            ((key, _sealed(value), _today()) for key, value in values.items()),
+            ((key, _seal(value) + value, _today()) for key, value in values.items()),
         )
         excess = _bytes_in_use(connection) - limit
         if excess > 0:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +10,8 @@ from scipy.sparse import csr_matrix
 
 from sklearn_static._bigrams import Bigrams
 from sklearn_static._documents import batches
-
-
-class RowSource(Protocol):
-    """Finds the rows of texts: a Vocabulary or a PieceIndex."""
-
-    def row_ids(
-        self, documents: list[str], max_length: int | None = None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize and look up the rows.
-
-        Parameters
-        ----------
-        documents : list of str
-            The texts.
-        max_length : int or None, default=None
-            How many tokens of each text to read; None reads all.
-
-        Returns
-        -------
-        rows : ndarray of int32, shape (n_rows,)
-            The rows of all texts' tokens, one text after the other.
-        offsets : ndarray of int64, shape (n_documents + 1,)
-            Text i has ``rows[offsets[i]:offsets[i + 1]]``.
-        """
+from sklearn_static._pieces import PieceIndex
+from sklearn_static._vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -57,7 +34,7 @@ class Corpus:
 
     @classmethod
     def from_documents(
-        cls, documents: list[str], source: RowSource, max_length: int | None
+        cls, documents: list[str], source: Vocabulary | PieceIndex, max_length: int | None
     ) -> "Corpus":
         """Tokenize texts.
 

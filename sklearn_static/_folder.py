@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -155,8 +155,8 @@ def read_folder(source: "Source", pooling: Pooling) -> Folder:
         transformer_path,
         modes,
         dense_paths,
-        _read_tokenizer(source, transformer_path, bool(settings.get("do_lower_case"))),
-        _longest_input(source, transformer_path, settings.get("max_seq_length")),
+        _read_tokenizer(source, transformer_path, tokenizer_settings, settings),
+        _longest_input(source, transformer_path, tokenizer_settings, settings),
         prompt,
         pools_prompt,
         tokenizer_settings.get("truncation_side") == "left",
@@ -183,9 +183,10 @@ class Source:
     revision: str | None
     trust_remote_code: bool
     local_files_only: bool
+    _found: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def path(self, filename: str) -> str | None:
-        """Find a file, and fetch it if need be.
+        """Find a file, and fetch it if need be; ask the hub for each file once.
 
         Parameters
         ----------
@@ -202,6 +203,11 @@ class Source:
         OSError
             If there is no such model or the hub is out of reach.
         """
+        if filename not in self._found:
+            self._found[filename] = self._find(filename)
+        return self._found[filename]
+
+    def _find(self, filename: str) -> str | None:
         if os.path.isdir(self.model):
             path = os.path.join(self.model, filename)
             return path if os.path.exists(path) else None
@@ -381,7 +387,9 @@ def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
     return modes or ("mean",)
 
 
-def _read_tokenizer(source: Source, path: str, lowercase: bool) -> Tokenizer:
+def _read_tokenizer(
+    source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+) -> Tokenizer:
     """Load the tokenizer as it was published.
 
     From version 5 on, transformers may rebuild the normalizer and the pre-tokenizer by class and
@@ -392,24 +400,26 @@ def _read_tokenizer(source: Source, path: str, lowercase: bool) -> Tokenizer:
         tokenizer: Tokenizer = distilling("_teacher").build_tokenizer(source, path)
     else:
         tokenizer = Tokenizer.from_file(file)
-        settings = source.json(join(path, "tokenizer_config.json")) or {}
-        as_configured = settings.get("do_lower_case")
+        as_configured = tokenizer_settings.get("do_lower_case")
         if as_configured is not None and isinstance(tokenizer.normalizer, BertNormalizer):
             tokenizer.normalizer.lowercase = as_configured  # as transformers has it, old and new
-    if lowercase:
+    if settings.get("do_lower_case"):
         rest = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = Sequence([Lowercase(), *rest])
     return tokenizer
 
 
-def _longest_input(source: Source, path: str, chosen: int | None) -> int | None:
-    """Tell how many tokens the teacher reads, given what sentence-transformers' settings say."""
+def _longest_input(
+    source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+) -> int | None:
+    """Tell how many tokens the teacher reads."""
     config = source.json(join(path, "config.json"), required=True)
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
         positions -= config.get("pad_token_id", 1) + 1
+    chosen = settings.get("max_seq_length")
     if chosen is None:
-        chosen = (source.json(join(path, "tokenizer_config.json")) or {}).get("model_max_length")
+        chosen = tokenizer_settings.get("model_max_length")
     # Both say "as many as you like" in several ways: no value, -1 or a number beyond reason.
     limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
     return min(limits, default=None)

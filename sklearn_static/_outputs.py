@@ -93,12 +93,15 @@ class Outputs:
         rest = self._run_blocks(1, None)
         return np.concatenate([self._first_block, rest.reshape(-1, self.dimension)])
 
-    def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
+    @cached_property
+    def _blocks(self) -> list[NDArray[np.int64]]:
         input_ids = self._vocabulary.teacher_inputs()
-        blocks = [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
+        return [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
+
+    def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
         # Each block is a work of its own, so that processes share the vocabulary.
-        works = list(range(len(blocks)))
-        return self._run(blocks[start:stop], works[start:stop], "Teacher, vocabulary")
+        works = list(range(len(self._blocks)))
+        return self._run(self._blocks[start:stop], works[start:stop], "Teacher, vocabulary")
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:

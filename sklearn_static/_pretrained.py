@@ -61,22 +61,6 @@ class StaticFolder:
     normalize: bool
 
 
-def is_static(source: Source) -> bool:
-    """Tell a static model from a teacher, by its settings alone.
-
-    Parameters
-    ----------
-    source : Source
-        The model.
-
-    Returns
-    -------
-    is_static : bool
-        Whether `read_static` can read it.
-    """
-    return _layout(source) is not None
-
-
 @dataclass(frozen=True)
 class _Layout:
     path: str
@@ -106,16 +90,17 @@ def _layout(source: Source) -> _Layout | None:
             f"model={source.model!r} has the modules {', '.join(kinds)}; known behind a "
             "StaticEmbedding is Normalize alone."
         )
-    if default_prompt(source):
+    prompt = default_prompt(source)
+    if prompt:
         raise ValueError(
-            f"model={source.model!r} puts {default_prompt(source)!r} before every text, which is "
+            f"model={source.model!r} puts {prompt!r} before every text, which is "
             "not supported; take default_prompt_name out of config_sentence_transformers.json."
         )
     path = modules[0]["path"]
     return _Layout("" if path == "." else path, "embedding.weight", len(kinds) == 2)
 
 
-def read_static(source: Source) -> StaticFolder:
+def read_static(source: Source) -> StaticFolder | None:
     """Read a static model, and make sure that its files fit together.
 
     Parameters
@@ -125,22 +110,19 @@ def read_static(source: Source) -> StaticFolder:
 
     Returns
     -------
-    folder : StaticFolder
-        The model.
+    folder : StaticFolder or None
+        The model; None if its settings are those of another kind, such as a teacher.
 
     Raises
     ------
     OSError
         If a file is missing.
     ValueError
-        If the folder is of another kind, or a file is damaged or does not fit to another.
+        If a file is damaged or does not fit to another.
     """
     layout = _layout(source)
     if layout is None:
-        raise ValueError(
-            f"model={source.model!r} is not a static model of model2vec or sentence-transformers; "
-            "fit distils a sentence-transformer."
-        )
+        return None
     files = []
     for name in ("tokenizer.json", "model.safetensors"):
         path = source.path(join(layout.path, name))

@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
-from sklearn_static._corpus import Corpus, RowSource, in_random_order
+from sklearn_static._corpus import Corpus, in_random_order
 from sklearn_static._distill import (
     check_n_components,
     corpus_probabilities,
@@ -34,11 +34,11 @@ from sklearn_static._documents import as_documents, batches
 from sklearn_static._folder import Source, distilling, read_folder
 from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pieces import PieceIndex, piece_rule
-from sklearn_static._pretrained import is_static, read_static, write_static
+from sklearn_static._pretrained import read_static, write_static
 from sklearn_static._ridge import fit_rows, leading_directions
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
-from sklearn_static._words import WordVectors, words_table
+from sklearn_static._words import WordVectors, read_words
 
 if TYPE_CHECKING:
     from sklearn_static._outputs import Outputs
@@ -381,6 +381,11 @@ default="auto"
         """
         source = Source(os.fspath(name_or_folder), revision, False, local_files_only)
         static = read_static(source)
+        if static is None:
+            raise ValueError(
+                f"model={source.model!r} is not a static model of model2vec or "
+                "sentence-transformers; fit distils a sentence-transformer."
+            )
         chosen = {"n_components": None, "norm": "l2" if static.normalize else None} | parameters
         vectorizer = cls(
             name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
@@ -441,21 +446,21 @@ default="auto"
         array([[1. , 0. ],
                [0.8, 0.6]], dtype=float32)
         """
-        table = words_table(words, vectors, lowercase, n_components, sif_coefficient)
-        quantize = parameters.pop("quantize", None)
-        # The parameter and the fitted table are one object, so that a file holds it once.
-        rule = piece_rule(table.vocabulary.tokenizer)
-        pieces = None if rule is None else PieceIndex(table.vocabulary, rule)
-        table = StaticTable.from_vectors(table.vocabulary, table.vectors(), quantize, pieces)
-        vectorizer = cls(table, n_components=None, **parameters)
+        vectorizer = cls(n_components=None, **parameters)
         vectorizer._validate_params()
-        return vectorizer._load(table)
+        vocabulary, array = read_words(words, vectors, lowercase, n_components, sif_coefficient)
+        # The parameter and the fitted table are one object, so that a file holds it once.
+        table = StaticTable.from_vectors(
+            vocabulary, array, vectorizer.quantize, vectorizer._pieces(vocabulary, [])
+        )
+        return vectorizer.set_params(model=table, quantize=None)._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
 
-        It holds ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json`` and a
-        model card, and no pickle. What those formats cannot say is refused.
+        It holds ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
+        ``config_sentence_transformers.json`` and a model card, and no pickle. What those formats
+        cannot say is refused.
 
         Parameters
         ----------
@@ -490,8 +495,8 @@ default="auto"
         X : iterable of str, or table with one column, of length n_documents
             The training texts: a list, tuple or generator, a NumPy array, a pandas or polars
             Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
-            say matters with ``distill_on="corpus"``, ``frequencies="corpus"`` and
-            `lexical_components`.
+            say matters with ``distill_on="corpus"``, ``frequencies="corpus"``,
+            `lexical_components` and `min_df`.
         y : None
             Ignored.
 
@@ -580,8 +585,9 @@ default="auto"
         source = Source(
             os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
         )
-        if is_static(source):
-            return self._keep(read_static(source).table, documents)
+        static = read_static(source)
+        if static is not None:
+            return self._keep(static.table, documents)
         folder = read_folder(source, self.pooling)
         vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
         outputs = distilling("_outputs").Outputs(
@@ -639,7 +645,7 @@ default="auto"
         seed = 0 if self.random_state is None else self.random_state
         seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
         pieces = self._pieces(vocabulary, documents)
-        source = vocabulary if pieces is None else pieces
+        source: Vocabulary | PieceIndex = vocabulary if pieces is None else pieces
         told = documents if self._looks_at_texts() else []
         in_order = in_random_order(told, seed)
         corpus = Corpus.from_documents(in_order, source, self.max_length).known()
@@ -869,7 +875,7 @@ class _Texts:
 
     corpus: Corpus
     pieces: PieceIndex | None
-    source: RowSource
+    source: Vocabulary | PieceIndex
     seed: int
     n_lexical: int
 

@@ -1,4 +1,4 @@
-"""Word vectors as a table: those of GloVe, word2vec and their kind."""
+"""Word vectors: those of GloVe, word2vec and their kind."""
 
 import gzip
 import os
@@ -15,7 +15,6 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
 from sklearn_static._distill import pca, sif_weights, zipf_probabilities
-from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 
 _UNKNOWN = "[UNK]"
@@ -32,14 +31,14 @@ class KeyedVectors(Protocol):
 WordVectors = Sequence[str] | Mapping[str, Any] | KeyedVectors | str | os.PathLike[str]
 
 
-def words_table(
+def read_words(
     words: WordVectors,
     vectors: Any,
     lowercase: bool,
     n_components: float | None,
     sif_coefficient: float | None,
-) -> StaticTable:
-    """Make a table of word vectors.
+) -> tuple[Vocabulary, NDArray[np.float32]]:
+    """Make a vocabulary of words, and give their vectors.
 
     Parameters
     ----------
@@ -56,8 +55,10 @@ def words_table(
 
     Returns
     -------
-    table : StaticTable
-        One row for each word.
+    vocabulary : Vocabulary
+        The words.
+    vectors : ndarray of float32, shape (n_tokens, n_components)
+        One row for each of them.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def words_table(
         array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
     tokenizer = _tokenizer(list(row_of), lowercase)
     ids = np.array([tokenizer.token_to_id(word) for word in row_of], dtype=np.int32)
-    return StaticTable(Vocabulary(tokenizer, ids), array.astype(np.float32))
+    return Vocabulary(tokenizer, ids), array.astype(np.float32)
 
 
 def _tokenizer(words: list[str], lowercase: bool) -> Tokenizer:

@@ -146,6 +146,11 @@ def test_settings_out_of_range(settings):
         from_vectors(WORDS, VECTORS, **settings)
 
 
+def test_parameters_of_the_class_are_checked():
+    with pytest.raises(ValueError, match=r"The 'quantize' parameter .* Got 'int4' instead"):
+        from_vectors(WORDS, VECTORS, quantize="int4")
+
+
 def test_what_needs_texts_waits_for_them(tmp_path):
     with pytest.raises(ValueError, match="min_df=1 needs texts: load without it, then set it"):
         from_vectors(WORDS, VECTORS, min_df=1)
