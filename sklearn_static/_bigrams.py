@@ -3,10 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-EMPTY = np.int64(-1)
-# Fibonacci hashing: 2^64 divided by the golden ratio.
-MULTIPLIER = np.uint64(11400714819323198485)
-
 
 class Bigrams:
     """From pairs of rows to the rows of the pairs.
@@ -17,44 +13,15 @@ class Bigrams:
         The rows of the two tokens of each bigram; no pair comes twice.
     n_tokens : int
         The number of rows for tokens; bigram i has the row ``n_tokens + i``.
-
-    Attributes
-    ----------
-    keys : ndarray of int64, shape (n_slots,)
-        A hash table with open addressing: ``first * n_tokens + second`` of the bigram in each
-        slot, `EMPTY` in a free one. The slot of a key is the leading `n_bits` bits of its product
-        with `MULTIPLIER`, or the next free one.
-    rows : ndarray of int32, shape (n_slots,)
-        The row of the bigram in each slot.
-    n_bits : int
-        The binary logarithm of the number of slots.
     """
 
     def __init__(self, pairs: NDArray[np.int32], n_tokens: int) -> None:
         self.pairs = pairs
         self.n_tokens = n_tokens
-        # At most a quarter full, so that nearly every search ends in its first slot.
-        self.n_bits = max(int(4 * len(pairs) - 1).bit_length(), 1)
-        self.keys = np.full(1 << self.n_bits, EMPTY)
-        self.rows = np.zeros(1 << self.n_bits, dtype=np.int32)
-        keys = pairs[:, 0].astype(np.int64) * n_tokens + pairs[:, 1]
-        left = np.arange(len(keys))
-        slots = self._first_slots(keys)
-        while len(left):
-            free = self.keys[slots] == EMPTY
-            # Of several that want one slot, the last takes it.
-            self.keys[slots[free]] = keys[left[free]]
-            placed = self.keys[slots] == keys[left]
-            self.rows[slots[placed]] = n_tokens + left[placed]
-            left, slots = left[~placed], (slots[~placed] + 1) & (len(self.keys) - 1)
 
     def __len__(self) -> int:
         """Give the number of bigrams."""
         return len(self.pairs)
-
-    def _first_slots(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        hashed = (keys.view(np.uint64) * MULTIPLIER) >> np.uint64(64 - self.n_bits)
-        return hashed.view(np.int64)
 
     def look_up(self, keys: NDArray[np.int64]) -> NDArray[np.int32]:
         """Find the rows of bigrams.
@@ -69,16 +36,12 @@ class Bigrams:
         rows : ndarray of int32, shape (n_keys,)
             The row of each, -1 where it has none.
         """
-        slots = self._first_slots(keys)
-        rows = np.where(self.keys[slots] == keys, self.rows[slots], np.int32(-1))
-        # Those whose slot another bigram has.
-        left = np.flatnonzero((rows < 0) & (self.keys[slots] != EMPTY))
-        while len(left):
-            slots[left] = (slots[left] + 1) & (len(self.keys) - 1)
-            found = self.keys[slots[left]]
-            rows[left] = np.where(found == keys[left], self.rows[slots[left]], -1)
-            left = left[(found != keys[left]) & (found != EMPTY)]
-        return rows
+        known = self.pairs[:, 0].astype(np.int64) * self.n_tokens + self.pairs[:, 1]
+        order = np.argsort(known)
+        places = np.searchsorted(known, keys, sorter=order)
+        found = np.append(order, -1)[places]
+        is_known = np.append(known, -1)[found] == keys
+        return np.where(is_known, self.n_tokens + found, -1).astype(np.int32)
 
     def insert(
         self, rows: NDArray[np.int32], offsets: NDArray[np.int64]

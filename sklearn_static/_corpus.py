@@ -10,8 +10,8 @@ from scipy.sparse import csr_matrix
 
 from sklearn_static._bigrams import Bigrams
 from sklearn_static._documents import batches
-from sklearn_static._pieces import PieceIndex
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._vocabulary import known_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Corpus:
 
     @classmethod
     def from_documents(
-        cls, documents: list[str], source: Vocabulary | PieceIndex, max_length: int | None
+        cls, documents: list[str], tokenizer: FastTokenizer, max_length: int | None
     ) -> "Corpus":
         """Tokenize texts.
 
@@ -42,7 +42,7 @@ class Corpus:
         ----------
         documents : list of str
             The texts.
-        source : Vocabulary or PieceIndex
+        tokenizer : FastTokenizer
             From texts to rows.
         max_length : int or None
             How many tokens of each text to read; None reads all.
@@ -53,7 +53,9 @@ class Corpus:
             All texts in their order.
         """
         parts = [(np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64))]
-        parts += [source.row_ids(documents[batch], max_length) for batch in batches(documents)]
+        for batch in batches(documents):
+            rows, offsets = tokenizer.tokenize(documents[batch], max_length).to_arrays()
+            parts.append(known_rows(rows, offsets, max_length))
         lengths = np.concatenate([np.diff(offsets) for _, offsets in parts])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         return cls(documents, np.concatenate([rows for rows, _ in parts]), offsets)

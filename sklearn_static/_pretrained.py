@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sklearn_static._folder import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary, unknown_id
 
@@ -144,7 +145,8 @@ def read_static(source: Source) -> StaticFolder | None:
             "by the checksum in the first; save the model again."
         )
     vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
-    return StaticFolder(StaticTable(vocabulary, stored, scales), layout.normalize)
+    table = StaticTable(vocabulary, stored, scales, cut_rule(tokenizer))
+    return StaticFolder(table, layout.normalize)
 
 
 def _read_tokenizer(file: Path) -> Tokenizer:

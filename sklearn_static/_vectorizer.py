@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from inspect import signature
 from itertools import islice
@@ -10,7 +9,6 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -33,11 +31,12 @@ from sklearn_static._distill import (
 from sklearn_static._documents import as_documents, batches
 from sklearn_static._folder import Source, distilling, read_folder
 from sklearn_static._lexical import with_lexical_rows
-from sklearn_static._pieces import PieceIndex, piece_rule
 from sklearn_static._pretrained import read_static, write_static
 from sklearn_static._ridge import fit_rows, leading_directions
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.cuts import Rule, cut_rule
 from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._vocabulary import Vocabulary, agrees
 from sklearn_static._words import WordVectors, read_words
 
 if TYPE_CHECKING:
@@ -174,8 +173,8 @@ default="auto"
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
-        :obj:`joblib.parallel_backend` context, -1 all processors. Texts with pieces that were
-        not met before also occupy the tokenizer's own threads (the environment variable
+        :obj:`joblib.parallel_backend` context, -1 all processors. What is left to the real
+        tokenizer also occupies its own threads (the environment variable
         ``RAYON_NUM_THREADS`` limits these).
 
     verbose : int, default=0
@@ -450,9 +449,8 @@ default="auto"
         vectorizer._validate_params()
         vocabulary, array = read_words(words, vectors, lowercase, n_components, sif_coefficient)
         # The parameter and the fitted table are one object, so that a file holds it once.
-        table = StaticTable.from_vectors(
-            vocabulary, array, vectorizer.quantize, vectorizer._pieces(vocabulary, [])
-        )
+        rule = cut_rule(vocabulary.tokenizer)
+        table = StaticTable.from_vectors(vocabulary, array, vectorizer.quantize, rule)
         return vectorizer.set_params(model=table, quantize=None)._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -621,8 +619,8 @@ default="auto"
             )
         texts = self._read(table.vocabulary, documents)
         if self.quantize is None and not (texts.n_lexical or self.min_df):
-            if table is not self.model or None in (table.pieces, texts.pieces):
-                table = replace(table, pieces=texts.pieces)
+            if table.rule != texts.rule:
+                table = replace(table, rule=texts.rule)
             return self._set(table, table.n_components, {})
         return self._finish(table.vocabulary, _Result(table.vectors(), table.bigrams, {}), texts)
 
@@ -644,18 +642,17 @@ default="auto"
         # Without a seed too the candidates of a search must show the teacher the same texts.
         seed = 0 if self.random_state is None else self.random_state
         seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
-        pieces = self._pieces(vocabulary, documents)
-        source: Vocabulary | PieceIndex = vocabulary if pieces is None else pieces
+        tokenizer, rule = self._tokenizer(vocabulary, documents)
         told = documents if self._looks_at_texts() else []
         in_order = in_random_order(told, seed)
-        corpus = Corpus.from_documents(in_order, source, self.max_length).known()
+        corpus = Corpus.from_documents(in_order, tokenizer, self.max_length).known()
         if self.distill_on == "corpus" and not corpus.documents:
             raise ValueError("X has no text with a known token.")
-        return _Texts(corpus, pieces, source, seed, self._n_lexical(len(corpus.documents)))
+        return _Texts(corpus, rule, tokenizer, seed, self._n_lexical(len(corpus.documents)))
 
     def _finish(self, vocabulary: Vocabulary, result: "_Result", texts: "_Texts") -> Self:
         """Add the lexical components, drop what is rare, and store."""
-        vectors, bigrams, pieces = result.vectors, result.bigrams, texts.pieces
+        vectors, bigrams = result.vectors, result.bigrams
         if texts.n_lexical or self.min_df:
             counts = texts.corpus.counts(len(vocabulary), bigrams)
             vectors = with_lexical_rows(vectors, counts, texts.n_lexical, texts.seed)
@@ -666,8 +663,7 @@ default="auto"
             if not kept.all():
                 vocabulary, bigrams = _kept_rows(vocabulary, bigrams, kept)
                 vectors = vectors[kept]
-                pieces = pieces and PieceIndex(vocabulary, pieces.rule)
-        table = StaticTable.from_vectors(vocabulary, vectors, self.quantize, pieces, bigrams)
+        table = StaticTable.from_vectors(vocabulary, vectors, self.quantize, texts.rule, bigrams)
         return self._set(table, result.vectors.shape[1], result.facts)
 
     def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
@@ -735,7 +731,7 @@ default="auto"
             self._check_n_texts(n_read, f", given max_teacher_tokens={self.max_teacher_tokens}")
         # Of a long text the teacher reads a part; only that part can explain its embedding.
         limits = [n for n in (outputs.room, self.max_length) if n is not None]
-        read = Corpus.from_documents(documents[:n_read], texts.source, min(limits, default=None))
+        read = Corpus.from_documents(documents[:n_read], texts.tokenizer, min(limits, default=None))
         if not len(read.rows):
             raise ValueError(
                 f"No text in X has a known token among the first {min(limits)}, which is as far "
@@ -783,36 +779,24 @@ default="auto"
                 facts["fidelity_"]["held_out"] = held_out
         return _Result(*result, facts)
 
-    def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
-        """Make sure, on real text too, that pieces have the tokens of whole texts."""
-        rule = piece_rule(vocabulary.tokenizer)
+    def _tokenizer(
+        self, vocabulary: Vocabulary, documents: list[str]
+    ) -> tuple[FastTokenizer, Rule | None]:
+        """Make sure, on real text too, that parts of documents have the tokens of the whole."""
+        rule = cut_rule(vocabulary.tokenizer)
         if rule is not None:
-            pieces = PieceIndex(vocabulary, rule)
+            tokenizer = FastTokenizer(vocabulary, rule)
             tried = islice(batches(documents), _TRIED_BATCHES)
-            if all(pieces.agrees(documents[batch]) for batch in tried):
-                return pieces
+            if all(agrees(tokenizer, vocabulary, documents[batch]) for batch in tried):
+                return tokenizer, rule
         if self.verbose:
             print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
-        return None
+        return FastTokenizer(vocabulary, None), None
 
     def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
-        features = np.empty((len(documents), self._n_features_out), dtype=np.float32)
-
-        def fill(batch: slice) -> None:
-            self.table_.features(
-                documents[batch], features[batch], max_length=self.max_length, norm=self.norm
-            )
-
-        runs = list(batches(documents))
-        n_threads = min(effective_n_jobs(self.n_jobs), len(runs)) if len(runs) > 1 else 1
-        if n_threads == 1:
-            for batch in runs:
-                fill(batch)
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(fill, runs))
-        maybe_empty = features[features[:, 0] == 0]  # looking at one column is quick
-        n_empty = np.count_nonzero(~maybe_empty.any(axis=1))
+        features, n_empty = self.table_.transform(
+            documents, max_length=self.max_length, norm=self.norm, n_jobs=self.n_jobs
+        )
         if n_empty:
             warnings.warn(
                 f"{n_empty} of {len(documents)} texts have no known token; their features are "
@@ -874,8 +858,8 @@ class _Texts:
     """What `fit` makes of the texts that it is given."""
 
     corpus: Corpus
-    pieces: PieceIndex | None
-    source: Vocabulary | PieceIndex
+    rule: Rule | None
+    tokenizer: FastTokenizer
     seed: int
     n_lexical: int
 

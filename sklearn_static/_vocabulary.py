@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from sklearn_static._serve import FastTokenizer
+
 # Slots that a tokenizer's authors left free; the teacher never saw them.
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
 
@@ -28,14 +30,13 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, token_ids: NDArray[np.int32]) -> None:
         self.tokenizer = tokenizer
         self.token_ids = token_ids
-        n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
-        if len(token_ids) and not 0 <= token_ids.min() <= token_ids.max() < n_ids:
-            raise ValueError(
-                f"The tokenizer has {n_ids} ids, but there are rows for the ids "
-                f"{token_ids.min()} to {token_ids.max()}."
-            )
-        # -1: the token has no row.
-        self._row_of_id = np.full(n_ids, -1, dtype=np.int32)
+        for token_id in (token_ids.min(), token_ids.max()) if len(token_ids) else ():
+            if token_id < 0 or tokenizer.id_to_token(int(token_id)) is None:
+                raise ValueError(
+                    f"The tokenizer has no token with the id {token_id}, but there is a row for it."
+                )
+        # -1: the token has no row, as it is for all ids above the last with one.
+        self._row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
         self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
 
     @classmethod
@@ -81,7 +82,7 @@ class Vocabulary:
     @property
     def n_ids(self) -> int:
         """Number of ids that the tokenizer may give."""
-        return len(self._row_of_id)
+        return 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
     @cached_property
     def row_of_token(self) -> dict[str, int]:
@@ -202,7 +203,7 @@ class Vocabulary:
         rows : ndarray of int32, shape (n_tokens,)
             The row of each, -1 where it has none.
         """
-        return self._row_of_id[ids]
+        return self._row_of_id.take(ids, mode="clip")
 
 
 def known_rows(
@@ -236,6 +237,28 @@ def known_rows(
     kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(kept, out=kept_before[1:])
     return rows[kept], kept_before[offsets]
+
+
+def agrees(tokenizer: FastTokenizer, vocabulary: Vocabulary, documents: list[str]) -> bool:
+    """Tell whether the fast tokenizer gives the rows that the real one gives.
+
+    Parameters
+    ----------
+    tokenizer : FastTokenizer
+        To be tried.
+    vocabulary : Vocabulary
+        What it was made for.
+    documents : list of str
+        What to try it on.
+
+    Returns
+    -------
+    agrees : bool
+        True if all rows are the same.
+    """
+    rows, offsets = tokenizer.tokenize(documents).to_arrays()
+    real_rows, real_offsets = vocabulary.tokens(documents)
+    return np.array_equal(offsets, real_offsets) and np.array_equal(rows, real_rows)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

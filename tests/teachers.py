@@ -13,9 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
+from sklearn_static._serve.cuts import Rule
 from sklearn_static._table import StaticTable
 
 DIMENSION = 32
@@ -307,11 +317,54 @@ def awkward_texts() -> Iterator[str]:
     yield from ("x" * 300, "nul\x00byte", "e\u0301 combining \u0301", "\uff11\uff12", "\ufeffbom")
 
 
-def features_of(table: StaticTable, documents: list[str], **options: object) -> np.ndarray:
-    """Give what `StaticTable.features` writes."""
-    out = np.full((len(documents), table.n_components), np.nan, dtype=np.float32)
-    table.features(documents, out, **options)
-    return out
+# How the tokenizer of each family may be cut.
+RULES: dict[str, Rule] = {
+    "bert": "characters",
+    "distilbert": "characters",
+    "mpnet": "characters",
+    "roberta": "byte-level",
+    "xlm-roberta": "spaces",
+    "modernbert": "byte-level",
+    "qwen": "letters first",
+}
+
+
+def change(family: str, **parts: object) -> Tokenizer:
+    """Give a family's tokenizer with other components."""
+    tokenizer = FAMILIES[family].tokenizer()
+    for name, part in parts.items():
+        setattr(tokenizer, name, part)
+    return tokenizer
+
+
+def with_token(token: AddedToken, family: str) -> Tokenizer:
+    """Give a family's tokenizer with one more token."""
+    tokenizer = FAMILIES[family].tokenizer()
+    tokenizer.add_tokens([token])
+    return tokenizer
+
+
+def reference_features(
+    table: StaticTable,
+    documents: list[str],
+    max_length: int | None = None,
+    norm: str | None = "l2",
+) -> np.ndarray:
+    """Features by their definition, with the real tokenizer and NumPy alone."""
+    row_of_id = {int(token_id): row for row, token_id in enumerate(table.vocabulary.token_ids)}
+    pairs = [] if table.bigrams is None else table.bigrams.pairs.tolist()
+    row_of_pair = {tuple(pair): len(row_of_id) + i for i, pair in enumerate(pairs)}
+    features = np.zeros((len(documents), table.n_components), dtype=np.float32)
+    for document, total in zip(documents, features, strict=True):
+        ids = table.vocabulary.tokenizer.encode(document, add_special_tokens=False).ids
+        tokens = [row_of_id[i] for i in ids[:max_length] if i in row_of_id]
+        for i, row in enumerate(tokens):
+            total += table.vectors(np.array([row]))[0]
+            if i and (tokens[i - 1], row) in row_of_pair:
+                total += table.vectors(np.array([row_of_pair[tokens[i - 1], row]]))[0]
+        scale = np.linalg.norm(total.astype(np.float64)) if norm == "l2" else len(tokens)
+        total /= np.float32(scale or 1)
+    return features
 
 
 def save_logged(folder: Path) -> Path:

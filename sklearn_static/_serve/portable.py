@@ -1,0 +1,85 @@
+"""What the compiled engine does, in NumPy, for machines where it could not be built."""
+
+import warnings
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn_static._vocabulary import Vocabulary
+
+
+class TokenRows(NamedTuple):
+    """The rows of the tokens of some documents, -1 for tokens without one."""
+
+    rows: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Give the rows of one document after the other, and where each document begins."""
+        return self.rows, self.offsets
+
+
+class FastTokenizer:
+    """As in the compiled engine, by reading whole documents."""
+
+    n_pieces = 0
+
+    def __init__(self, vocabulary: "Vocabulary", rule: str | None) -> None:
+        warnings.warn(
+            "The compiled extension of sklearn-static is missing: transform gives the same "
+            "features, some 30 times slower. Install a wheel, or a C++ compiler and then "
+            "sklearn-static again.",
+            stacklevel=2,
+        )
+        self._vocabulary = vocabulary
+
+    def tokenize(self, documents: list[str], max_length: int | None = None) -> TokenRows:
+        """Find the rows of each document's tokens."""
+        return TokenRows(*self._vocabulary.tokens(documents))
+
+
+class Pooler:
+    """As in the compiled engine: the definition of the features."""
+
+    def __init__(
+        self,
+        stored: NDArray[Any],
+        scales: NDArray[np.float32] | None,
+        pairs: NDArray[np.int32] | None,
+        n_tokens: int,
+    ) -> None:
+        self._stored = stored
+        self._scales = scales
+        pairs = np.empty((0, 2), dtype=np.int32) if pairs is None else pairs
+        self._row_of_pair = {
+            pair: n_tokens + i for i, pair in enumerate(map(tuple, pairs.tolist()))
+        }
+
+    def pool(
+        self,
+        tokens: TokenRows,
+        out: NDArray[np.float32],
+        *,
+        max_length: int | None = None,
+        unit_length: bool = True,
+    ) -> int:
+        """Add up the vectors of each document's tokens and bigrams."""
+        n_empty = 0
+        for i, (start, stop) in enumerate(pairwise(tokens.offsets)):
+            known = [row for row in tokens.rows[start:stop][:max_length].tolist() if row >= 0]
+            rows = known[:1]
+            for pair in pairwise(known):
+                rows.append(pair[1])
+                rows += [self._row_of_pair[pair]] if pair in self._row_of_pair else []
+            vectors = self._stored[rows].astype(np.float32)
+            if self._scales is not None:
+                vectors *= self._scales[rows, None]
+            # One after the other, as a sum of one column would not be.
+            total = np.add.accumulate(vectors)[-1] if rows else np.zeros_like(out[i])
+            scale = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else len(known)
+            out[i] = total / np.float32(scale or 1)
+            n_empty += not known
+        return n_empty

@@ -1,0 +1,349 @@
+"""The compiled engine gives what the real tokenizer and NumPy give, on every document."""
+
+import sys
+import unicodedata
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from teachers import (
+    FAMILIES,
+    RULES,
+    awkward_texts,
+    change,
+    corpus,
+    reference_features,
+    with_token,
+)
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
+
+from sklearn_static import _serve
+from sklearn_static._bigrams import Bigrams
+from sklearn_static._serve import FastTokenizer, Pooler, portable
+from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._table import StaticTable
+from sklearn_static._vocabulary import Vocabulary, agrees
+
+KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
+SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
+# Both take some seconds to tokenize; the rest of them is in `make fuzz`.
+LONG = {"20newsgroups": 2000}
+
+
+def test_the_extension_is_built():
+    assert _serve.IS_COMPILED
+    assert FastTokenizer.__module__ == Pooler.__module__ == "sklearn_static._serve.engine"
+
+
+@cache
+def vocabulary(family: str) -> Vocabulary:
+    return Vocabulary.from_tokenizer(FAMILIES[family].tokenizer())
+
+
+class Unreachable(Vocabulary):
+    """A vocabulary whose tokenizer must not be asked about documents."""
+
+    def encode(self, documents: list[str]) -> tuple:
+        raise AssertionError(f"asked for {documents[:3]}")
+
+
+def assert_exact(tokenizer: FastTokenizer, words: Vocabulary, documents: list[str]) -> None:
+    rows, offsets = tokenizer.tokenize(documents).to_arrays()
+    real_rows, real_offsets = words.tokens(documents)
+    np.testing.assert_array_equal(offsets, real_offsets)
+    np.testing.assert_array_equal(rows, real_rows)
+
+
+class TestTokens:
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_real_and_awkward_texts(self, family):
+        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        for _ in range(2):  # pieces that are new, and the same again
+            assert_exact(tokenizer, vocabulary(family), [*awkward_texts(), *corpus()])
+            assert_exact(tokenizer, vocabulary(family), [])
+            assert_exact(tokenizer, vocabulary(family), [""])
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("name", SETS)
+    def test_every_set(self, name, family, dataset):
+        data = dataset(name)
+        documents = (data.train_texts + data.test_texts)[: LONG.get(name)]
+        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        for start in range(0, len(documents), 2000):
+            assert_exact(tokenizer, vocabulary(family), documents[start : start + 2000])
+
+    @pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet"])
+    def test_bert_asks_nobody(self, family, dataset):
+        words = vocabulary(family)
+        tokenizer = FastTokenizer(Unreachable(words.tokenizer, words.token_ids), RULES[family])
+        documents = [*corpus(), "Ünïcödé wörds, 日本語 и кириллица 한국어 🙂"]
+        rows, _ = tokenizer.tokenize(documents).to_arrays()
+        np.testing.assert_array_equal(rows, words.tokens(documents)[0])
+
+    @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "qwen"])
+    def test_pieces_are_asked_for_once(self, family):
+        words = vocabulary(family)
+        asked: list[str] = []
+
+        class Listening(Vocabulary):
+            def encode(self, documents: list[str]) -> tuple:
+                asked.extend(documents)
+                return super().encode(documents)
+
+        tokenizer = FastTokenizer(Listening(words.tokenizer, words.token_ids), RULES[family])
+        documents = list(corpus())
+        for _ in range(2):
+            assert_exact(tokenizer, words, documents)
+        assert len(asked) == len(set(asked)) == tokenizer.n_pieces
+        assert max(map(len, asked)) < 200
+        known = set(asked)
+        tokenizer.tokenize([" new" + text for text in documents])
+        assert len(set(asked) - known) < len(documents)
+
+    @pytest.mark.parametrize("rule", [None, "characters"])
+    def test_a_document_with_an_added_token_is_left_to_the_tokenizer(self, rule):
+        token = AddedToken("Two Words", normalized=True)
+        words = Vocabulary.from_tokenizer(with_token(token, "bert"))
+        documents = [
+            *("[SEP]", "a[SEP]b", "[sep]", "[S\x00EP]", "[ SEP ]", "[MASK", "[MASK]]", "[[MASK]"),
+            *("two words", "TWO  words", "twowords", "xtwo wordsy", "t\u0301wo words", "two", "tw"),
+        ]
+        assert_exact(FastTokenizer(words, rule), words, documents)
+
+    def test_words_longer_than_wordpiece_takes(self):
+        words = vocabulary("bert")
+        tokenizer = FastTokenizer(words, "characters")
+        documents = ["x" * n for n in (1, 15, 16, 17, 99, 100, 101, 300)]
+        documents += ["é" * n for n in (50, 99, 100, 101)]
+        assert_exact(tokenizer, words, documents)
+        rows, _ = tokenizer.tokenize(["x" * 101]).to_arrays()
+        assert rows.tolist() == [-1]
+
+    def test_a_short_longest_word(self):
+        model = FAMILIES["bert"].tokenizer().model
+        model.max_input_chars_per_word = 3
+        words = Vocabulary.from_tokenizer(change("bert", model=model))
+        assert_exact(FastTokenizer(words, "characters"), words, ["the value", "th és éss ésst"])
+
+    @pytest.mark.parametrize(("family", "size"), [("bert", 5_000_000), ("qwen", 500_000)])
+    def test_huge_documents(self, family, size):
+        text = " ".join(corpus())
+        documents = [(text * (size // len(text) + 1))[:size], "x" * (size // 10), " " * size]
+        assert_exact(FastTokenizer(vocabulary(family), RULES[family]), vocabulary(family), documents)
+
+    @pytest.mark.parametrize(
+        "normalizer",
+        [
+            normalizers.BertNormalizer(),
+            normalizers.BertNormalizer(lowercase=False),
+            normalizers.BertNormalizer(strip_accents=False),
+            normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False),
+            normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase()]),
+            normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
+            None,
+        ],
+    )
+    @pytest.mark.parametrize("splitter", ["BertPreTokenizer", "WhitespaceSplit"])
+    def test_kinds_of_bert(self, normalizer, splitter):
+        pre_tokenizer = getattr(pre_tokenizers, splitter)()
+        tokenizer = change("bert", normalizer=normalizer, pre_tokenizer=pre_tokenizer)
+        assert cut_rule(tokenizer) == "characters"
+        words = Vocabulary.from_tokenizer(tokenizer)
+        fast = FastTokenizer(words, "characters")
+        assert_exact(fast, words, [*awkward_texts(), *corpus(), *FRAGMENTS, "##ing", "a##ing"])
+        rng = np.random.default_rng(0)
+        assert_exact(fast, words, ["".join(rng.choice(FRAGMENTS, 20)) for _ in range(2000)])
+
+    @pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+    @pytest.mark.parametrize("kind", ["NFKC", "NFKD"])
+    def test_characters_that_stand_for_a_space_with_a_mark(self, kind, family):
+        steps = [getattr(normalizers, kind)(), normalizers.Replace(Regex(" {2,}"), "\u2581")]
+        tokenizer = change(family, normalizer=normalizers.Sequence(steps))
+        words = Vocabulary.from_tokenizer(tokenizer)
+        fast = FastTokenizer(words, cut_rule(tokenizer))
+        spacing = [chr(c) for c in range(0x80, 0x500) if " " in unicodedata.normalize(kind, chr(c))]
+        assert len(spacing) > 8
+        for mark in spacing:
+            assert_exact(fast, words, [f"a {mark} b", f"a{mark} b", f"a {mark}b", f"! {mark} !"])
+
+    def test_word_level(self):
+        tokenizer = change("bert", model=models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+        words = Vocabulary.from_tokenizer(tokenizer)
+        assert_exact(FastTokenizer(words, "words"), words, ["a b\tA ab\x0ba", "\x1c a", "a\u00a0a"])
+
+    def test_a_wrong_rule_is_noticed_on_real_text(self):
+        """A tokenizer for which the rule is wrong: it has a word with a space."""
+        words = Vocabulary.from_tokenizer(with_token(AddedToken("the value"), "bert"))
+        fast = FastTokenizer(words, "words")
+        assert agrees(fast, words, ["a value"])
+        assert not agrees(fast, words, ["return the value"])
+
+    def test_lone_surrogates(self):
+        for family in KINDS:
+            fast = FastTokenizer(vocabulary(family), RULES[family])
+            with pytest.raises(UnicodeEncodeError):
+                fast.tokenize(["fine", "a\ud800b"])
+
+
+FRAGMENTS = [
+    *(" ", "  ", "\n", "\r\n", "\t", "\x0b", "\x0c", "\x1c", "\x85", "\u00a0", "\u2003", "\u3000"),
+    *("\u200b", "\u200d", "\ufeff", "\x00", "\x7f", "\u0301", "\u0308", "\ufe0f", "\u0483", "▁"),
+    *("a", "the", "Return", "value", "x1", "'s", "n't", ".", "...", "!?", "-", "_", "#", "Σ", "ß"),
+    *("é", "e\u0301", "ж", "Й", "日本", "한국", "각", "ﬁ", "½", "˘", "\u0384", "🙂", "👩‍👩‍👧", "İ"),
+    *("[SEP]", "[UNK]", "[unused0]", "<s>", "</s>", "<mask>", "<|im_end|>", "<|endoftext|>"),
+    *("<", "[", "≮s>", "'LL", "12", "3x", "(a", "\u302e", "\U0001d165", "\u0327", "\u1100\u1161"),
+]
+texts_of_fragments = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30).map(
+    "".join
+)
+
+
+@pytest.mark.parametrize("family", KINDS)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents=st.lists(texts_of_fragments, max_size=4))
+def test_any_text(family, documents):
+    tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+    assert_exact(tokenizer, vocabulary(family), documents)
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_all_characters(family):
+    """Each code point but the surrogates, assigned or not, alone and within words."""
+    tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+    characters = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF]
+    # Of the planes where nearly nothing is assigned a sample is enough.
+    characters = characters[:0x20000] + characters[0x20000::97]
+    for start in range(0, len(characters), 100_000):
+        documents = [f"{c} a{c}b,{c}" for c in characters[start : start + 100_000]]
+        assert_exact(tokenizer, vocabulary(family), documents)
+
+
+def test_marks_in_any_order():
+    """Sequences of combining marks, which normalizers reorder, drop and compose."""
+    marks = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.combining(chr(c))]
+    rng = np.random.default_rng(0)
+    letters = rng.choice(list("aeoΩи가"), (20_000, 1))
+    sequences = np.concatenate([letters, rng.choice(marks, (20_000, 3))], axis=1)
+    documents = list(map("".join, sequences))
+    for family in KINDS:
+        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        assert_exact(tokenizer, vocabulary(family), documents)
+
+
+class TestBounds:
+    """The memory of pieces is bounded: what is no longer met is forgotten."""
+
+    @pytest.fixture
+    def tokenizer(self) -> FastTokenizer:
+        return FastTokenizer(vocabulary("roberta"), "byte-level")
+
+    def test_number_of_pieces(self, tokenizer):
+        for start in range(0, 300_000, 50_000):
+            tokenizer.tokenize([f" q{i:06d}x" for i in range(start, start + 50_000)])
+            assert tokenizer.n_pieces <= 2 * 131_072
+        assert tokenizer.n_pieces > 131_072
+        assert_exact(tokenizer, vocabulary("roberta"), list(corpus()))
+
+    def test_what_is_met_again_is_kept(self, tokenizer):
+        words = vocabulary("roberta")
+        asked = []
+
+        class Listening(Vocabulary):
+            def encode(self, documents: list[str]) -> tuple:
+                asked.append(documents)
+                return super().encode(documents)
+
+        tokenizer = FastTokenizer(Listening(words.tokenizer, words.token_ids), "byte-level")
+        common = list(corpus())
+        tokenizer.tokenize(common)
+        for start in range(0, 300_000, 50_000):
+            tokenizer.tokenize([f" q{i:06d}x" for i in range(start, start + 50_000)])
+            asked.clear()
+            tokenizer.tokenize(common)
+            assert not asked
+
+    def test_long_pieces_are_not_remembered(self, tokenizer):
+        assert_exact(tokenizer, vocabulary("roberta"), ["x" * 1000 + " word"])
+        assert tokenizer.n_pieces == 1
+
+
+class TestFeatures:
+    @pytest.fixture(params=[None, "float16", "int8"])
+    def quantize(self, request) -> str | None:
+        return request.param
+
+    def table(self, family: str, quantize: str | None, n_components: int, n_bigrams: int):
+        words = vocabulary(family)
+        rng = np.random.default_rng(0)
+        pairs = None
+        if n_bigrams:
+            rows, _ = words.row_ids(list(corpus()))
+            distinct = np.unique(np.stack([rows[:-1], rows[1:]], axis=1), axis=0)
+            pairs = Bigrams(rng.permutation(distinct)[:n_bigrams].astype(np.int32), len(words))
+        vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
+        vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # subnormal halves as well
+        return StaticTable.from_vectors(words, vectors, quantize, RULES[family], pairs)
+
+    @pytest.mark.parametrize("family", ["bert", "roberta"])
+    @pytest.mark.parametrize("norm", ["l2", None])
+    @pytest.mark.parametrize("max_length", [None, 1, 7, 2**70])
+    @pytest.mark.parametrize("n_bigrams", [0, 500])
+    def test_the_same_bits(self, family, quantize, norm, max_length, n_bigrams):
+        table = self.table(family, quantize, 13, n_bigrams)
+        documents = [*awkward_texts(), *corpus()]
+        expected = reference_features(table, documents, max_length, norm)
+        features, n_empty = table.transform(documents, max_length=max_length, norm=norm)
+        np.testing.assert_array_equal(features, expected)
+        assert n_empty == np.count_nonzero(~expected.any(axis=1))
+        alone = [table.transform([d], max_length=max_length, norm=norm)[0][0] for d in documents]
+        np.testing.assert_array_equal(alone, expected)
+
+    @pytest.mark.parametrize("n_components", [1, 2, 7, 8, 64, 384])
+    def test_any_number_of_columns(self, n_components, quantize):
+        table = self.table("bert", quantize, n_components, 500)
+        documents = list(corpus())
+        np.testing.assert_array_equal(
+            table.transform(documents)[0], reference_features(table, documents)
+        )
+
+    def test_every_half_float(self):
+        halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        words = vocabulary("bert")
+        finite = halves[np.isfinite(halves)]
+        stored = np.resize(finite, (len(words), -(-len(finite) // len(words))))
+        table = StaticTable(words, stored, None, "characters")
+        tokens = [words.tokenizer.id_to_token(int(i)) for i in words.token_ids]
+        documents = [token for token in tokens if len(words.row_ids([token])[0]) == 1]
+        rows = [int(words.row_ids([document])[0][0]) for document in documents]
+        assert len(set(rows)) > 100
+        features, _ = table.transform(documents, norm=None)
+        np.testing.assert_array_equal(features, stored[rows].astype(np.float32))
+
+    def test_portable_classes_give_the_same(self, quantize):
+        table = self.table("bert", quantize, 13, 500)
+        documents = [*awkward_texts(), *corpus()]
+        pairs = table.bigrams.pairs
+        with pytest.warns(UserWarning, match="compiled extension of sklearn-static is missing"):
+            tokenizer = portable.FastTokenizer(table.vocabulary, table.rule)
+        pooler = portable.Pooler(table.stored, table.scales, pairs, len(table.vocabulary))
+        for norm, max_length in (("l2", None), (None, 7)):
+            out = np.full((len(documents), 13), np.nan, dtype=np.float32)
+            n_empty = pooler.pool(
+                tokenizer.tokenize(documents), out, max_length=max_length, unit_length=norm == "l2"
+            )
+            expected = table.transform(documents, norm=norm, max_length=max_length)
+            np.testing.assert_array_equal(out, expected[0])
+            assert n_empty == expected[1]
+
+    def test_arrays_that_do_not_fit(self):
+        table = self.table("bert", None, 8, 0)
+        pooler = Pooler(table.stored, None, None, len(table.vocabulary))
+        tokens = table.tokenizer.tokenize(["the"])
+        with pytest.raises(ValueError, match="one row for each document"):
+            pooler.pool(tokens, np.empty((2, 8), dtype=np.float32))
+        read_only = np.empty((1, 8), dtype=np.float32)
+        read_only.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            pooler.pool(tokens, read_only)
