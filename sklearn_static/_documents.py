@@ -32,14 +32,35 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
     TypeError
         If X is not iterable, has no order, or holds something that is not a text.
     ValueError
-        If X is a single text, has other than one column, holds a null while
-        ``missing="error"``, or holds a text that is not valid Unicode.
+        If X is a single text, has other than one column, or holds a null while
+        ``missing="error"``.
     """
     items = _items(X)
     kinds = set(map(type, items))
-    documents: list[str] = items if kinds <= {str} else _texts(items, missing)
-    _check_encodable(documents)
-    return documents
+    return items if kinds <= {str} else _texts(items, missing)
+
+
+def check_encodable(documents: list[str]) -> None:
+    """Raise on lone surrogates, which no tokenizer takes.
+
+    Parameters
+    ----------
+    documents : list of str
+        The texts.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not valid Unicode, with its row.
+    """
+    for row, document in enumerate(documents):
+        try:
+            document.isascii() or document.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"X must hold valid Unicode, but row {row} has a lone surrogate at character "
+                f"{error.start}; text.encode('utf-8', 'replace').decode() removes it."
+            ) from error
 
 
 def batches(documents: list[str]) -> Iterator[slice]:
@@ -124,21 +145,6 @@ def _is_null(item: Any) -> bool:
     if item is None or type(item).__name__ in {"NAType", "NaTType"}:  # pandas' two singletons
         return True
     return isinstance(item, (float, np.floating)) and bool(np.isnan(item))
-
-
-def _check_encodable(documents: list[str]) -> None:
-    """Raise on lone surrogates, which no tokenizer takes."""
-    try:
-        "".join(documents).encode()  # much quicker than one by one
-    except UnicodeEncodeError:
-        for row, document in enumerate(documents):
-            try:
-                document.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(
-                    f"X must hold valid Unicode, but row {row} has a lone surrogate at character "
-                    f"{error.start}; text.encode('utf-8', 'replace').decode() removes it."
-                ) from error
 
 
 def _kind(value: object) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sklearn_static._bigrams import Bigrams
-from sklearn_static._documents import batches
+from sklearn_static._documents import batches, check_encodable
 from sklearn_static._serve import FastTokenizer, Pooler
 from sklearn_static._serve.cuts import Rule
 from sklearn_static._vocabulary import Vocabulary
@@ -184,7 +184,7 @@ class StaticTable:
         Raises
         ------
         ValueError
-            If `norm` is neither.
+            If `norm` is neither, or if a document is not valid Unicode.
         """
         if norm not in ("l2", None):
             raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
@@ -197,10 +197,14 @@ class StaticTable:
 
         runs = list(batches(documents))
         n_threads = min(effective_n_jobs(n_jobs), len(runs)) if len(runs) > 1 else 1
-        if n_threads == 1:
-            return features, sum(map(fill, runs))
-        with ThreadPoolExecutor(n_threads) as pool:
-            return features, sum(pool.map(fill, runs))
+        try:
+            if n_threads == 1:
+                return features, sum(map(fill, runs))
+            with ThreadPoolExecutor(n_threads) as pool:
+                return features, sum(pool.map(fill, runs))
+        except UnicodeEncodeError:
+            check_encodable(documents)
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the state as arrays and strings, so that no private class is in a saved file."""

@@ -28,7 +28,7 @@ from sklearn_static._distill import (
     sif_weights,
     zipf_probabilities,
 )
-from sklearn_static._documents import as_documents, batches
+from sklearn_static._documents import as_documents, batches, check_encodable
 from sklearn_static._folder import Source, distilling, read_folder
 from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pretrained import read_static, write_static
@@ -575,6 +575,7 @@ default="auto"
         return self._transform(as_documents(X, missing=self.missing), stacklevel=4)
 
     def _fit(self, documents: list[str], stacklevel: int) -> Self:
+        check_encodable(documents)
         if not documents:
             raise ValueError("X has no texts; at least one is needed to fit.")
         self._check_combinations()

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix
 
-from sklearn_static._documents import as_documents
+from sklearn_static._documents import as_documents, check_encodable
 
 TEXTS = ["one text", "", "ünïcode 日本"]
 
@@ -69,12 +69,17 @@ def test_the_input_is_not_changed():
         (pl.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, r"got shape \(1, 2\)"),
         (pa.table({"a": ["x"], "b": ["y"]}), ValueError, r"got shape \(1, 2\)"),
         (csr_matrix([[1.0]]), TypeError, "csr_matrix"),
-        (["fine", "caf\udce9"], ValueError, "row 1 has a lone surrogate at character 3"),
     ],
 )
 def test_what_is_not_texts_is_named(X, error, message):
     with pytest.raises(error, match=message):
         as_documents(X)
+
+
+def test_lone_surrogates():
+    check_encodable(["fine", "é"])
+    with pytest.raises(ValueError, match="row 1 has a lone surrogate at character 3"):
+        check_encodable(["fine", "caf\udce9"])
 
 
 @pytest.mark.parametrize("null", [None, np.nan, float("nan"), np.float32("nan"), pd.NA, pd.NaT])

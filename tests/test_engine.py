@@ -131,7 +131,9 @@ class TestTokens:
     def test_huge_documents(self, family, size):
         text = " ".join(corpus())
         documents = [(text * (size // len(text) + 1))[:size], "x" * (size // 10), " " * size]
-        assert_exact(FastTokenizer(vocabulary(family), RULES[family]), vocabulary(family), documents)
+        assert_exact(
+            FastTokenizer(vocabulary(family), RULES[family]), vocabulary(family), documents
+        )
 
     @pytest.mark.parametrize(
         "normalizer",

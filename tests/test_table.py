@@ -2,11 +2,15 @@ import pickle
 
 import numpy as np
 import pytest
-from teachers import features_of, wordpiece
+from teachers import wordpiece
 
 from sklearn_static import _table
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
+
+
+def features_of(table: StaticTable, documents: list[str], **options: object) -> np.ndarray:
+    return table.transform(documents, **options)[0]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,16 @@ def test_texts_without_a_token_are_zero(table):
 def test_a_norm_set_after_fit_is_checked(table):
     with pytest.raises(ValueError, match="norm must be 'l2' or None, got 'l1'"):
         features_of(table, ["the"], norm="l1")
+
+
+def test_documents_without_a_token_are_counted(table):
+    assert table.transform(["", "字", "the"])[1] == 2
+
+
+def test_a_lone_surrogate_is_named_by_its_row(table):
+    documents = ["the"] * 5000 + ["caf\udce9"]
+    with pytest.raises(ValueError, match="row 5000 has a lone surrogate at character 3"):
+        table.transform(documents)
 
 
 def test_float16_is_rounded(vocabulary, vectors):

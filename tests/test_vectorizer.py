@@ -1,5 +1,3 @@
-import threading
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +198,7 @@ class TestTransform:
         vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1)
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
-        assert vectorizer.table_.pieces is None
+        assert vectorizer.table_.rule is None
         assert "reads whole texts" in capsys.readouterr().out
 
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
@@ -254,32 +252,6 @@ class TestTransform:
             StaticEmbeddingVectorizer().transform(["a"])
         with pytest.raises(NotFittedError):
             StaticEmbeddingVectorizer().get_feature_names_out()
-
-    def test_threads_share_a_vectorizer(self, fitted, texts):
-        expected = fitted.transform(texts)
-        results = []
-
-        def work() -> None:
-            results.extend(fitted.transform(texts) for _ in range(10))
-
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(results) == 80
-        assert all(np.array_equal(result, expected) for result in results)
-
-    def test_works_in_a_forked_child(self, fitted, texts):
-        expected = fitted.transform(texts)  # the tokenizer's threads run before the fork
-        context = get_context("fork")
-        queue = context.SimpleQueue()
-        child = context.Process(target=lambda: queue.put(fitted.transform(texts)))
-        child.start()
-        result = queue.get()
-        child.join(timeout=60)
-        assert child.exitcode == 0
-        np.testing.assert_array_equal(result, expected)
 
 
 class TestInScikitLearn:

@@ -213,25 +213,27 @@ cdef class FastTokenizer:
         cdef TokenRows result = TokenRows.__new__(TokenRows)
         cdef size_t n_documents = len(documents), limit = _limit(max_length), i
         cdef vector[size_t] whole
+        cdef vector[Text] texts
+        encoded = _texts(documents, texts)  # keeps the texts alive
         result.spans.resize(n_documents)
         if self.words is NULL and self.pieces is NULL:
             for i in range(n_documents):
                 whole.push_back(i)
         else:
-            encoded = self._read(documents, limit, result, whole)
+            self._read(texts, limit, result, whole)
         if whole.size():
             self._read_whole(documents, whole, result)
         return result
 
-    cdef _read(self, list documents, size_t limit, TokenRows result, vector[size_t]& whole):
-        cdef vector[Text] texts
+    cdef _read(
+        self, const vector[Text]& texts, size_t limit, TokenRows result, vector[size_t]& whole
+    ):
         cdef vector[size_t] pending, unresolved
         cdef vector[uint32_t] unknown
         cdef PieceBatch batch
         cdef Reading reading
-        cdef size_t n_documents = len(documents), start, i, k
-        encoded = _texts(documents, texts)  # keeps the texts alive
-        for i in range(n_documents):
+        cdef size_t start, i, k
+        for i in range(texts.size()):
             pending.push_back(i)
         if self.pieces is not NULL:
             self.pieces.begin(batch)

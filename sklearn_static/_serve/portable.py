@@ -38,6 +38,7 @@ class FastTokenizer:
 
     def tokenize(self, documents: list[str], max_length: int | None = None) -> TokenRows:
         """Find the rows of each document's tokens."""
+        "".join(documents).encode()  # raises on lone surrogates, as the compiled engine does
         return TokenRows(*self._vocabulary.tokens(documents))
 
 
