@@ -91,22 +91,14 @@ cdef extern from "pool.hpp" namespace "sklearn_static" nogil:
         ) except +
         vector[size_t] n_known_tokens
 
-    struct FloatRows:
-        const float* values
-        size_t n_columns
-
-    struct HalfRows:
-        const uint16_t* values
-        size_t n_columns
-
-    struct ByteRows:
-        const int8_t* values
+    cdef cppclass Table[Value]:
+        const Value* values
         const float* scales
         size_t n_columns
 
-    void pool_floats(const FloatRows& table, const Selection& selection, cbool unit_length, float* out)
-    void pool_halves(const HalfRows& table, const Selection& selection, cbool unit_length, float* out)
-    void pool_bytes(const ByteRows& table, const Selection& selection, cbool unit_length, float* out)
+    void pool[Value](
+        const Table[Value]& table, const Selection& selection, cbool unit_length, float* out
+    )
 
 
 cdef size_t _NO_LIMIT = <size_t> -1
@@ -402,24 +394,23 @@ cdef class Pooler:
         if self.scales is not None:
             scales = <const float*> self.scales.view.buf
         cdef Selection* selection
+        cdef Table[float] floats
+        cdef Table[uint16_t] halves
+        cdef Table[int8_t] bytes_
+        floats.n_columns = halves.n_columns = bytes_.n_columns = self.n_columns
         with nogil:
             selection = new Selection(tokens.rows, tokens.spans, self.bigrams, limit)
             try:
                 if self.value_size == 4:
-                    pool_floats(
-                        FloatRows(<const float*> values, self.n_columns),
-                        dereference(selection), unit_length, target,
-                    )
+                    floats.values = <const float*> values
+                    pool(floats, dereference(selection), unit_length, target)
                 elif self.value_size == 2:
-                    pool_halves(
-                        HalfRows(<const uint16_t*> values, self.n_columns),
-                        dereference(selection), unit_length, target,
-                    )
+                    halves.values = <const uint16_t*> values
+                    pool(halves, dereference(selection), unit_length, target)
                 else:
-                    pool_bytes(
-                        ByteRows(<const int8_t*> values, scales, self.n_columns),
-                        dereference(selection), unit_length, target,
-                    )
+                    bytes_.values = <const int8_t*> values
+                    bytes_.scales = scales
+                    pool(bytes_, dereference(selection), unit_length, target)
                 for n in selection.n_known_tokens:
                     n_empty += n == 0
             finally:

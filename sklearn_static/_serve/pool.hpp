@@ -1,23 +1,20 @@
 // From the rows of a document's tokens to its features.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "key.hpp"
 
-// One copy of the kernels for each of these kinds of processor; the loader chooses. It takes glibc.
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && !defined(__clang__)
-#define SKLEARN_STATIC_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SKLEARN_STATIC_CLONES
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define SKLEARN_STATIC_X86 1
+#include <immintrin.h>
 #endif
 #if defined(__GNUC__) || defined(__clang__)
-#define SKLEARN_STATIC_INLINE inline __attribute__((always_inline))
 #define SKLEARN_STATIC_PREFETCH(address) __builtin_prefetch(address)
 #else
-#define SKLEARN_STATIC_INLINE inline
 #define SKLEARN_STATIC_PREFETCH(address) ((void)(address))
 #endif
 
@@ -69,92 +66,45 @@ private:
     size_t hash(uint64_t key) const { return ((key ^ key >> 29) * 0x9E3779B97F4A7C15u) >> shift_; }
 };
 
-// The three ways to store a row, and how to add one to a sum.
-struct FloatRows {
-    const float* values;
+inline float to_float(float value) { return value; }
+
+inline float to_float(int8_t value) { return value; }
+
+// A half-precision number by its bits: exponent and fraction move to their places, 112 being the
+// difference of the biases; of subnormal numbers the hidden one is taken back.
+inline float to_float(uint16_t half) {
+    const uint32_t shifted = (half & 0x7FFFu) << 13;
+    const uint32_t is_subnormal = 0u - (shifted < 0x800000u);
+    uint32_t bits = shifted + (112u << 23) + (is_subnormal & (1u << 23));
+    const uint32_t taken_back_bits = is_subnormal & (113u << 23);
+    float value, taken_back;
+    std::memcpy(&value, &bits, 4);
+    std::memcpy(&taken_back, &taken_back_bits, 4);
+    value -= taken_back;
+    std::memcpy(&bits, &value, 4);
+    bits |= (half & 0x8000u) << 16;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+
+// The three ways to store a table: `Value` is float, uint16_t (half precision) or int8_t.
+template <class Value>
+struct Table {
+    static constexpr bool kIsScaled = sizeof(Value) == 1;
+    const Value* values;
+    const float* scales;  // of each row; null unless int8
     size_t n_columns;
-    struct Row {
-        const float* values;
-        SKLEARN_STATIC_INLINE float operator[](size_t j) const { return values[j]; }
-    };
-    SKLEARN_STATIC_INLINE Row row(int32_t i) const { return {values + i * n_columns}; }
+
+    const Value* row(int32_t i) const { return values + static_cast<size_t>(i) * n_columns; }
+    float scale(int32_t i) const { return kIsScaled ? scales[i] : 1; }
 };
 
-struct HalfRows {
-    const uint16_t* values;
-    size_t n_columns;
-    struct Row {
-        const uint16_t* values;
-        SKLEARN_STATIC_INLINE float operator[](size_t j) const {
-            // Exponent and fraction in their places, 112 being the difference of the biases; of
-            // subnormal numbers the hidden one is taken back.
-            const uint32_t half = values[j], shifted = (half & 0x7FFF) << 13;
-            const uint32_t is_subnormal = 0u - (shifted < 0x800000u);
-            const uint32_t bits = shifted + (112u << 23) + (is_subnormal & (1u << 23));
-            const uint32_t taken_back_bits = is_subnormal & (113u << 23);
-            float value, taken_back;
-            std::memcpy(&value, &bits, 4);
-            std::memcpy(&taken_back, &taken_back_bits, 4);
-            value -= taken_back;
-            uint32_t signed_bits;
-            std::memcpy(&signed_bits, &value, 4);
-            signed_bits |= (half & 0x8000) << 16;
-            std::memcpy(&value, &signed_bits, 4);
-            return value;
-        }
-    };
-    SKLEARN_STATIC_INLINE Row row(int32_t i) const { return {values + i * n_columns}; }
-};
-
-struct ByteRows {
-    const int8_t* values;
-    const float* scales;
-    size_t n_columns;
-    struct Row {
-        const int8_t* values;
-        float scale;
-        SKLEARN_STATIC_INLINE float operator[](size_t j) const {
-            return static_cast<float>(values[j]) * scale;
-        }
-    };
-    SKLEARN_STATIC_INLINE Row row(int32_t i) const { return {values + i * n_columns, scales[i]}; }
-};
-
-// So many rows are asked for before they are added.
-constexpr size_t kFetchedAhead = 8;
+// So many rows are added at once, while the next ones are fetched.
+constexpr size_t kRowsAtOnce = 8;
 
 struct Span {
     size_t start, stop;
 };
-
-// Row by row in their order, four at a time: most of the time goes into waiting for memory.
-template <class Rows>
-SKLEARN_STATIC_INLINE void add_rows(const Rows& table, const int32_t* rows, size_t n_rows,
-                                    float* __restrict total, size_t n_columns) {
-    size_t i = 0;
-    for (; i + 4 <= n_rows; i += 4) {
-        const auto a = table.row(rows[i]), b = table.row(rows[i + 1]);
-        const auto c = table.row(rows[i + 2]), d = table.row(rows[i + 3]);
-        for (size_t j = 0; j < n_columns; ++j) total[j] = total[j] + a[j] + b[j] + c[j] + d[j];
-    }
-    for (; i < n_rows; ++i) {
-        const auto a = table.row(rows[i]);
-        for (size_t j = 0; j < n_columns; ++j) total[j] += a[j];
-    }
-}
-
-SKLEARN_STATIC_INLINE float length_of(const float* total, size_t n_columns) {
-    // In eight parts whatever the processor, and in double precision.
-    double parts[8] = {0};
-    size_t j = 0;
-    for (; j + 8 <= n_columns; j += 8)
-        for (size_t k = 0; k < 8; ++k)
-            parts[k] += static_cast<double>(total[j + k]) * static_cast<double>(total[j + k]);
-    for (; j < n_columns; ++j) parts[0] += static_cast<double>(total[j]) * total[j];
-    double sum = 0;
-    for (double part : parts) sum += part;
-    return static_cast<float>(std::sqrt(sum));
-}
 
 // What there is to add up: known tokens, each followed by the bigram that it ends, if there is one.
 struct Selection {
@@ -190,50 +140,81 @@ struct Selection {
     }
 };
 
-template <class Rows>
-SKLEARN_STATIC_INLINE void pool(const Rows& table, const Selection& selection, bool unit_length,
-                                float* out) {
-    const size_t n_columns = table.n_columns;
-    const size_t row_bytes = n_columns * sizeof(*table.values);
-    const char* values = reinterpret_cast<const char*>(table.values);
-    const int32_t* rows = selection.rows.data();
-    const size_t n_rows = selection.rows.size();
-    size_t i = 0, n_fetched = 0;
-    for (size_t document = 0; document < selection.stops.size(); ++document) {
-        const size_t stop = selection.stops[document];
-        std::memset(out, 0, n_columns * sizeof(float));
-        while (i < stop) {
-            const size_t n = stop - i < 4 ? stop - i : 4;
-            for (; n_fetched < i + n + kFetchedAhead && n_fetched < n_rows; ++n_fetched)
-                for (size_t byte = 0; byte < row_bytes; byte += 64)
-                    SKLEARN_STATIC_PREFETCH(values + rows[n_fetched] * row_bytes + byte);
-            add_rows(table, rows + i, n, out, n_columns);
-            i += n;
-        }
-        const float scale = unit_length ? length_of(out, n_columns)
-                                        : static_cast<float>(selection.n_known_tokens[document]);
-        if (scale != 0)
-            for (size_t j = 0; j < n_columns; ++j) out[j] /= scale;
-        out += n_columns;
+namespace any_processor {
+struct Lanes {
+    float values[4];
+    void operator+=(const Lanes& other) {
+        for (int k = 0; k < 4; ++k) values[k] += other.values[k];
     }
+    Lanes operator*(float factor) const {
+        Lanes product;
+        for (int k = 0; k < 4; ++k) product.values[k] = values[k] * factor;
+        return product;
+    }
+};
+template <class Value>
+inline Lanes load(const Value* values) {
+    Lanes lanes;
+    for (int k = 0; k < 4; ++k) lanes.values[k] = to_float(values[k]);
+    return lanes;
 }
+#include "kernel.hpp"
+}  // namespace any_processor
 
-SKLEARN_STATIC_CLONES
-inline void pool_floats(const FloatRows& table, const Selection& selection, bool unit_length,
-                        float* out) {
-    pool(table, selection, unit_length, out);
+#ifdef SKLEARN_STATIC_X86
+#define SKLEARN_STATIC_PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define SKLEARN_STATIC_BEGIN(isa) \
+    SKLEARN_STATIC_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define SKLEARN_STATIC_END _Pragma("clang attribute pop")
+#else
+#define SKLEARN_STATIC_BEGIN(isa) \
+    _Pragma("GCC push_options") SKLEARN_STATIC_PRAGMA(GCC target(isa))
+#define SKLEARN_STATIC_END _Pragma("GCC pop_options")
+#endif
+
+SKLEARN_STATIC_BEGIN("avx2,f16c")
+namespace avx2 {
+typedef __m256 Lanes;
+inline Lanes load(const float* values) { return _mm256_loadu_ps(values); }
+inline Lanes load(const uint16_t* values) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
 }
-
-SKLEARN_STATIC_CLONES
-inline void pool_halves(const HalfRows& table, const Selection& selection, bool unit_length,
-                        float* out) {
-    pool(table, selection, unit_length, out);
+inline Lanes load(const int8_t* values) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(values));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
+#include "kernel.hpp"
+}  // namespace avx2
+SKLEARN_STATIC_END
 
-SKLEARN_STATIC_CLONES
-inline void pool_bytes(const ByteRows& table, const Selection& selection, bool unit_length,
-                       float* out) {
-    pool(table, selection, unit_length, out);
+SKLEARN_STATIC_BEGIN("avx512f,f16c")
+namespace avx512 {
+typedef __m512 Lanes;
+inline Lanes load(const float* values) { return _mm512_loadu_ps(values); }
+inline Lanes load(const uint16_t* values) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
+}
+inline Lanes load(const int8_t* values) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+#include "kernel.hpp"
+}  // namespace avx512
+SKLEARN_STATIC_END
+#endif
+
+// Writes the features of each document to `out`, one after the other.
+template <class Value>
+inline void pool(const Table<Value>& table, const Selection& selection, bool unit_length,
+                 float* out) {
+#ifdef SKLEARN_STATIC_X86
+    if (__builtin_cpu_supports("avx512f"))
+        return avx512::pool(table, selection, unit_length, out);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c"))
+        return avx2::pool(table, selection, unit_length, out);
+#endif
+    any_processor::pool(table, selection, unit_length, out);
 }
 
 }  // namespace sklearn_static
