@@ -4,9 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-# Weight of the Zipf prior against counted tokens, in tokens.
-_PRIOR_TOKENS = 100_000
-
 
 def check_n_components(n_components: float | None, dimension: int, n_tokens: int) -> None:
     """Raise if PCA cannot give so many components.
@@ -82,33 +79,6 @@ def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:
     inverse_ranks: NDArray[np.float64] = 1 / np.arange(2, n_tokens + 2)
     inverse_ranks /= inverse_ranks.sum()
     return inverse_ranks
-
-
-def corpus_probabilities(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Estimate each token's probability from its count, smoothed with the Zipf prior.
-
-    This is Dirichlet smoothing [1]_: ``p = (count + m * zipf) / (sum(counts) + m)`` with
-    m = 100,000 tokens, so that a token that was never seen keeps a small probability.
-
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (n_tokens,)
-        How often each token occurs in the corpus, in the order of the vocabulary.
-
-    Returns
-    -------
-    probabilities : ndarray of float64, shape (n_tokens,)
-        Sums to one.
-
-    References
-    ----------
-    .. [1] Zhai and Lafferty (2001), "A study of smoothing methods for language models applied
-       to ad hoc information retrieval", SIGIR.
-    """
-    prior = zipf_probabilities(len(counts))
-    smoothed: NDArray[np.float64] = counts + _PRIOR_TOKENS * prior
-    smoothed /= counts.sum() + _PRIOR_TOKENS
-    return smoothed
 
 
 def sif_weights(probabilities: NDArray[np.float64], sif_coefficient: float) -> NDArray[np.float64]:

@@ -25,7 +25,6 @@ from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
 from sklearn_static._corpus import Corpus, in_random_order
 from sklearn_static._distill import (
     check_n_components,
-    corpus_probabilities,
     pca,
     sif_weights,
     zipf_probabilities,
@@ -104,21 +103,10 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         texts are drawn by `random_state`, and a warning says how many were read. Of a long text
         the teacher reads the beginning, as far as it is made for.
 
-    compute_fidelity : bool, default=False
-        With ``distill_on="corpus"``, whether to compute `fidelity_`, for which the table is
-        fitted twice.
-
     sif_coefficient : float or None, default=1e-4
-        The coefficient a of the weight ``a / (a + p)`` of a token with probability p. None
-        weighs all tokens alike. With ``distill_on="corpus"`` the texts tell how much a token
-        weighs, and this is not used.
-
-    frequencies : {"zipf", "corpus"}, default="zipf"
-        Where p comes from: the rank in the model's vocabulary by Zipf's law, or the counts in
-        the texts given to `fit`, smoothed with the former. Counts of a few thousand texts of
-        one domain are far from those of the language, and weigh the domain's own words down:
-        with "corpus" a `sif_coefficient` of about 1e-2 is a better start.
-        Not used with ``distill_on="corpus"``.
+        The coefficient a of the weight ``a / (a + p)`` of a token, with p its probability by
+        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. Not
+        used with ``distill_on="corpus"``, where the weights follow from the documents.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
@@ -203,11 +191,6 @@ default="auto"
     n_components_ : int
         Number of features without the lexical ones, which stand behind them.
 
-    fidelity_ : dict
-        Mean cosine between features (without the lexical ones) and the teacher's embeddings: of
-        the texts fitted to as "fitted"; as "held_out" of a tenth of them, by a table that was
-        fitted to the others (NaN of a single text). Only with ``compute_fidelity=True``.
-
     table_ : StaticTable
         All that `transform` needs.
 
@@ -263,9 +246,7 @@ default="auto"
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
-        "compute_fidelity": ["boolean"],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
-        "frequencies": [StrOptions({"zipf", "corpus"})],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
         "norm": [StrOptions({"l2"}), None],
         "min_df": [Interval(Integral, 0, None, closed="left")],
@@ -294,9 +275,7 @@ default="auto"
         max_features: int | None = 30_000,
         lexical_components: int | Literal["auto"] = "auto",
         max_teacher_tokens: int | None = 500_000,
-        compute_fidelity: bool = False,
         sif_coefficient: float | None = 1e-4,
-        frequencies: Literal["zipf", "corpus"] = "zipf",
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
         norm: Literal["l2"] | None = "l2",
         quantize: Literal["float16", "int8"] | None = None,
@@ -321,9 +300,7 @@ default="auto"
         self.max_features = max_features
         self.lexical_components = lexical_components
         self.max_teacher_tokens = max_teacher_tokens
-        self.compute_fidelity = compute_fidelity
         self.sif_coefficient = sif_coefficient
-        self.frequencies = frequencies
         self.pooling = pooling
         self.norm = norm
         self.quantize = quantize
@@ -495,8 +472,7 @@ default="auto"
         X : iterable of str, or table with one column, of length n_documents
             The training texts: a list, tuple or generator, a NumPy array, a pandas or polars
             Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
-            say matters with ``distill_on="corpus"``, ``frequencies="corpus"``,
-            `lexical_components` and `min_df`.
+            say matters with ``distill_on="corpus"``, `lexical_components` and `min_df`.
         y : None
             Ignored.
 
@@ -601,7 +577,7 @@ default="auto"
         texts = self._read(vocabulary, documents)
         if self.distill_on == "vocabulary":
             check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            result = self._distil_vocabulary(outputs, texts)
+            result = self._distil_vocabulary(outputs)
         else:
             self._check_n_texts(len(texts.corpus.documents))
             check_n_components(self.n_components, outputs.dimension, len(vocabulary))
@@ -672,8 +648,7 @@ default="auto"
 
     def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
         """Set all fitted attributes at once, and leave none of an earlier fit."""
-        for name in ("explained_variance_ratio_", "fidelity_"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("explained_variance_ratio_", None)
         self.__dict__.update(facts)
         self.n_components_ = n_components
         self.table_ = table
@@ -684,17 +659,14 @@ default="auto"
         ngram_range = tuple(self.ngram_range)
         if ngram_range not in ((1, 1), (1, 2)):
             raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
-        for name, is_asked in (
-            ("ngram_range=(1, 2)", ngram_range == (1, 2)),
-            ("compute_fidelity=True", self.compute_fidelity),
-        ):
-            if is_asked and self.distill_on != "corpus":
-                raise ValueError(f"{name} needs distill_on='corpus', got {self.distill_on!r}.")
+        if ngram_range == (1, 2) and self.distill_on != "corpus":
+            raise ValueError(
+                f"ngram_range=(1, 2) needs distill_on='corpus', got {self.distill_on!r}."
+            )
 
     def _looks_at_texts(self) -> bool:
         return (
             self.distill_on == "corpus"
-            or self.frequencies == "corpus"
             or self.min_df > 0
             or self.lexical_components not in ("auto", 0)
         )
@@ -716,19 +688,15 @@ default="auto"
                 f"that distill_on='corpus' fits to{reason}."
             )
 
-    def _distil_vocabulary(self, outputs: "Outputs", texts: "_Texts") -> "_Result":
+    def _distil_vocabulary(self, outputs: "Outputs") -> "_Result":
         vectors, explained = pca(outputs.of_vocabulary(), self.n_components)
         if self.sif_coefficient is not None:
-            if self.frequencies == "zipf":
-                probabilities = zipf_probabilities(len(vectors))
-            else:
-                counts = np.bincount(texts.corpus.rows, minlength=len(vectors))
-                probabilities = corpus_probabilities(counts)
+            probabilities = zipf_probabilities(len(vectors))
             vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
         return _Result(vectors.astype(np.float32), None, {"explained_variance_ratio_": explained})
 
     def _distil_corpus(self, outputs: "Outputs", texts: "_Texts", stacklevel: int) -> "_Result":
-        corpus, documents = texts.corpus, texts.corpus.documents
+        documents = texts.corpus.documents
         inputs = outputs.inputs_of(documents, self.max_teacher_tokens)
         n_read = len(inputs)
         if n_read < len(documents):
@@ -753,35 +721,15 @@ default="auto"
                 stacklevel=stacklevel,
             )
         directions, shares = leading_directions(embeddings, self.n_components)
-        facts: dict[str, Any] = {"explained_variance_ratio_": shares}
         targets = embeddings @ directions
-
-        def fit(stop: int) -> tuple[NDArray[np.float32], Bigrams | None]:
-            part = read.part(0, stop)
-            bigrams = None
-            if tuple(self.ngram_range) == (1, 2):
-                bigrams = most_frequent_bigrams(
-                    part.rows, part.offsets, len(token_outputs), self.max_features
-                )
-            counts = part.counts(len(token_outputs), bigrams)
-            rows = fit_rows(counts, part.lengths, token_outputs, targets[:stop], self.alpha)
-            return rows, bigrams
-
-        def mean_cosine(start: int, stop: int, rows: Any, bigrams: Bigrams | None) -> float:
-            counts = corpus.part(start, stop).counts(len(token_outputs), bigrams)
-            features = counts @ rows
-            products = np.einsum("ij,ij->i", features, targets[start:stop])
-            lengths = np.linalg.norm(features, axis=1)
-            return float(np.mean(products / np.where(lengths > 0, lengths, 1)))
-
-        result = fit(n_read)
-        if self.compute_fidelity:
-            facts["fidelity_"] = {"fitted": mean_cosine(0, n_read, *result), "held_out": np.nan}
-            n_fitted = n_read - max(n_read // 10, 1)
-            if len(read.part(0, n_fitted).rows):
-                held_out = mean_cosine(n_fitted, n_read, *fit(n_fitted))
-                facts["fidelity_"]["held_out"] = held_out
-        return _Result(*result, facts)
+        bigrams = None
+        if tuple(self.ngram_range) == (1, 2):
+            bigrams = most_frequent_bigrams(
+                read.rows, read.offsets, len(token_outputs), self.max_features
+            )
+        counts = read.counts(len(token_outputs), bigrams)
+        rows = fit_rows(counts, read.lengths, token_outputs, targets, self.alpha)
+        return _Result(rows, bigrams, {"explained_variance_ratio_": shares})
 
     def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
         """Make sure, on real text too, that pieces have the tokens of whole texts."""

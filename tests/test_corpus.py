@@ -302,23 +302,6 @@ class TestBudget:
         assert part == [text for text in whole if text in distinct[20:]]
 
 
-class TestFidelity:
-    def test_fitted_and_held_out(self, vectorizer, texts):
-        vectorizer.set_params(compute_fidelity=True).fit(texts)
-        fitted, held_out = vectorizer.fidelity_["fitted"], vectorizer.fidelity_["held_out"]
-        assert 0.3 < held_out < fitted < 1
-
-    def test_only_if_asked_for(self, vectorizer, texts):
-        vectorizer.set_params(compute_fidelity=True).fit(texts)
-        vectorizer.set_params(compute_fidelity=False)
-        assert not hasattr(vectorizer.fit(texts), "fidelity_")
-
-    def test_it_takes_the_corpus(self, vectorizer):
-        vectorizer.set_params(distill_on="vocabulary", compute_fidelity=True)
-        with pytest.raises(ValueError, match="compute_fidelity=True needs distill_on='corpus'"):
-            vectorizer.fit(["a"])
-
-
 class TestDegenerateInput:
     @pytest.fixture(autouse=True)
     def any_number_of_texts(self, vectorizer):
@@ -337,7 +320,6 @@ class TestDegenerateInput:
         ids=["one", "equal", "unknown", "words", "one word", "long"],
     )
     def test_it_works(self, documents, vectorizer):
-        vectorizer.set_params(compute_fidelity=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* no known token")
             features = vectorizer.fit_transform(documents)

@@ -3,7 +3,6 @@ import pytest
 
 from sklearn_static._distill import (
     check_n_components,
-    corpus_probabilities,
     pca,
     sif_weights,
     zipf_probabilities,
@@ -69,16 +68,6 @@ def test_zipf():
     p = zipf_probabilities(4)
     assert p.sum() == pytest.approx(1)
     np.testing.assert_allclose(p / p[0], [1, 2 / 3, 2 / 4, 2 / 5])
-
-
-def test_corpus_probabilities_lie_between_the_counts_and_the_prior():
-    counts = np.array([0, 900_000, 100_000, 0])
-    p = corpus_probabilities(counts)
-    assert p.sum() == pytest.approx(1)
-    assert (p > 0).all()
-    assert zipf_probabilities(4)[1] < p[1] < 0.9
-    assert p[0] > p[3]  # both unseen: the prior decides
-    np.testing.assert_allclose(corpus_probabilities(counts * 0), zipf_probabilities(4))
 
 
 def test_sif():

@@ -63,18 +63,6 @@ class TestFit:
         p = 1 / ranks / np.sum(1 / ranks)
         np.testing.assert_allclose(weights, 1e-4 / (1e-4 + p), rtol=1e-4)
 
-    def test_corpus_frequencies_weigh_frequent_tokens_down(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, sif_coefficient=1e-2, frequencies="corpus"
-        )
-        rows = {}
-        for corpus in ("return", "value"):
-            vectorizer.fit([f"{corpus} " * 500_000])
-            lengths = np.linalg.norm(vectorizer.vectors_, axis=1)
-            rows[corpus] = {t: lengths[vectorizer.vocabulary_[t]] for t in ("return", "value")}
-        assert rows["return"]["return"] < rows["value"]["return"] / 5
-        assert rows["value"]["value"] < rows["return"]["value"] / 5
-
     def test_n_components(self, bert_folder):
         def fit(n_components):
             return StaticEmbeddingVectorizer(bert_folder, n_components=n_components).fit(["a"])
@@ -123,7 +111,6 @@ class TestFit:
             {"n_components": 0},
             {"n_components": 1.5},
             {"sif_coefficient": 0.0},
-            {"frequencies": "wiki"},
             {"pooling": "max"},
             {"norm": "l1"},
             {"quantize": "int4"},
