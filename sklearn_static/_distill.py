@@ -1,12 +1,16 @@
 """From the teacher's outputs to token vectors: the formulas, in NumPy."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
+
+# Along other directions documents have rounding errors at most.
+_NO_SHARE = 1e-12
 
 
-def check_n_components(n_components: float | None, dimension: int, n_tokens: int) -> None:
-    """Raise if PCA cannot give so many components.
+def check_n_components(n_components: float | None, dimension: int) -> None:
+    """Raise if the teacher does not have so many dimensions.
 
     Parameters
     ----------
@@ -14,51 +18,103 @@ def check_n_components(n_components: float | None, dimension: int, n_tokens: int
         As in `pca`.
     dimension : int
         The teacher's dimension.
-    n_tokens : int
-        The number of tokens.
 
     Raises
     ------
     ValueError
-        If `n_components` is above the teacher's dimension or the number of tokens.
+        If `n_components` is above the dimension.
     """
-    asked = dimension if n_components is None else n_components
-    for limit, name in (
-        (dimension, "the teacher's dimension"),
-        (n_tokens, "the number of tokens in the teacher's vocabulary"),
-    ):
-        if asked > limit:
-            raise ValueError(f"n_components={n_components} must be at most {limit}, {name}.")
+    if n_components is not None and n_components > dimension:
+        raise ValueError(
+            f"n_components={n_components} must be at most {dimension}, the teacher's dimension."
+        )
 
 
 def pca(
-    outputs: NDArray[np.float32],
-    n_components: float | None,
-    random_state: int | np.random.RandomState | None = None,
+    outputs: NDArray[np.floating[Any]], n_components: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotate the teacher's outputs onto their principal axes.
 
     Parameters
     ----------
-    outputs : ndarray of float32, shape (n_tokens, dimension)
-        What the teacher gives for each token.
+    outputs : ndarray of float, shape (n_tokens, dimension)
+        The teacher's output for each token.
     n_components : int, float or None
         How many axes to keep; a float in (0, 1) keeps the fewest that explain this share of
         the variance; None keeps all.
-    random_state : int, RandomState or None, default=None
-        Passed on; the solver is deterministic.
 
     Returns
     -------
     scores : ndarray of float64, shape (n_tokens, n_components)
-        Coordinates of the centred outputs.
+        Coordinates of the centered outputs.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
     """
     # The covariance of float32 outputs with a large mean loses digits; in float64 it does not.
-    exact = outputs.astype(np.float64)
-    model = PCA(n_components, svd_solver="covariance_eigh", random_state=random_state)
-    return model.fit_transform(exact), model.explained_variance_ratio_
+    centered = outputs.astype(np.float64)
+    centered -= centered.mean(axis=0)
+    axes, shares = _principal_axes(centered)
+    kept = _n_kept(shares, n_components)
+    return centered @ _with_fixed_signs(axes[:, :kept]), shares[:kept]
+
+
+def leading_directions(
+    embeddings: NDArray[np.float32],
+    token_outputs: NDArray[np.float64],
+    n_components: float | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Find the directions in which the embeddings have most of their length.
+
+    Few documents span few directions. The others follow by how much of their length the token
+    outputs have in them.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float32, shape (n_documents, dimension)
+        The teacher's embeddings; they are not centered.
+    token_outputs : ndarray of float64, shape (n_tokens, dimension)
+        The centered outputs of the teacher for each token.
+    n_components : int, float or None
+        How many directions to keep; a float in (0, 1) keeps the fewest that have this share of
+        the squared length of the embeddings; None keeps all.
+
+    Returns
+    -------
+    directions : ndarray of float32, shape (dimension, n_components)
+        Orthonormal columns.
+    shares : ndarray of float64, shape (n_components,)
+        Share of the embeddings' squared length along each of them.
+    """
+    axes, shares = _principal_axes(embeddings.astype(np.float64))
+    spanned, rest = np.split(axes, [np.count_nonzero(shares > _NO_SHARE)], axis=1)
+    turned, _ = _principal_axes(token_outputs @ rest)
+    directions = _with_fixed_signs(np.hstack([spanned, rest @ turned]))
+    kept = _n_kept(shares, n_components)
+    return directions[:, :kept].astype(np.float32), shares[:kept]
+
+
+def _principal_axes(
+    vectors: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give all axes, as columns, and the share of the vectors' squared length along each."""
+    squares, axes = np.linalg.eigh(vectors.T @ vectors)
+    squares = np.maximum(squares[::-1], 0)
+    return axes[:, ::-1], squares / (squares.sum() or 1)
+
+
+def _with_fixed_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make the largest entry of each positive: the sign of an eigenvector is arbitrary."""
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    signed: NDArray[np.float64] = axes * np.sign(largest)
+    return signed
+
+
+def _n_kept(shares: NDArray[np.float64], n_components: float | None) -> int:
+    if n_components is None:
+        return len(shares)
+    if n_components >= 1:
+        return int(n_components)
+    return int(np.searchsorted(np.cumsum(shares), n_components)) + 1
 
 
 def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:

@@ -205,36 +205,3 @@ def _dots(a: _Array, b: _Array) -> _Array:
 def _quotient(a: _Array, b: _Array) -> _Array:
     quotients: _Array = np.divide(a, b, out=np.zeros_like(a), where=b > 0)
     return quotients
-
-
-def leading_directions(
-    embeddings: NDArray[np.float32], n_components: float | None
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Find the directions in which the embeddings have most of their length.
-
-    Parameters
-    ----------
-    embeddings : ndarray of float32, shape (n_documents, dimension)
-        The teacher's embeddings; they are not centred.
-    n_components : int, float or None
-        How many directions to keep; a float in (0, 1) keeps the fewest that have this share of
-        the squared length; None keeps all.
-
-    Returns
-    -------
-    directions : ndarray of float32, shape (dimension, n_components)
-        Orthonormal columns.
-    shares : ndarray of float64, shape (n_components,)
-        Share of the squared length along each of them.
-    """
-    exact = embeddings.astype(np.float64)
-    squares, directions = np.linalg.eigh(exact.T @ exact)
-    shares = np.maximum(squares[::-1], 0) / squares.sum()
-    if n_components is None:
-        n_components = len(shares)
-    elif n_components < 1:
-        n_components = int(np.searchsorted(np.cumsum(shares), n_components)) + 1
-    kept = directions[:, ::-1][:, : int(n_components)]
-    # The sign of an eigenvector is chance; make the largest entry positive.
-    largest = kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])]
-    return (kept * np.sign(largest)).astype(np.float32), shares[: kept.shape[1]]

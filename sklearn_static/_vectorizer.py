@@ -1,13 +1,12 @@
 """The estimator: parameters, fit and transform; the work is done elsewhere."""
 
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import signature
 from itertools import islice
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -21,28 +20,24 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
-from sklearn_static._corpus import Corpus, in_random_order
-from sklearn_static._distill import (
-    check_n_components,
-    pca,
-    sif_weights,
-    zipf_probabilities,
-)
+from sklearn_static._distill import check_n_components
 from sklearn_static._documents import as_documents, batches
 from sklearn_static._folder import Source, distilling, read_folder
-from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pieces import PieceIndex, piece_rule
 from sklearn_static._pretrained import read_static, write_static
-from sklearn_static._ridge import fit_rows, leading_directions
+from sklearn_static._recipes import (
+    Documents,
+    Rows,
+    corpus_table,
+    finish,
+    read_documents,
+    vocabulary_table,
+)
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._warnings import warn
 from sklearn_static._words import WordVectors, read_words
 
-if TYPE_CHECKING:
-    from sklearn_static._outputs import Outputs
-
-_LEXICAL_COMPONENTS = 128
 # How much of the training texts `fit` tries the fast path on, and fills its index from.
 _TRIED_BATCHES = 10
 
@@ -430,7 +425,8 @@ default="auto"
         table = StaticTable.from_vectors(
             vocabulary, array, vectorizer.quantize, vectorizer._pieces(vocabulary, [])
         )
-        return vectorizer.set_params(model=table, quantize=None)._load(table)
+        vectorizer.set_params(model=table, quantize=None)
+        return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
@@ -500,7 +496,7 @@ default="auto"
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` stopped early.
         """
-        return self._fit(as_documents(X, missing=self.missing), stacklevel=5)
+        return self._fit(as_documents(X, missing=self.missing))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -519,8 +515,7 @@ default="auto"
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
-        # One more frame than in transform: fit's checks of the parameters.
-        return self._fit(documents, stacklevel=6)._transform(documents, stacklevel=5)
+        return self._fit(documents)._transform(documents)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Pool the vectors of each text's tokens.
@@ -550,20 +545,21 @@ default="auto"
             If texts have no known token, with their number.
         """
         check_is_fitted(self)
-        return self._transform(as_documents(X, missing=self.missing), stacklevel=4)
+        return self._transform(as_documents(X, missing=self.missing))
 
-    def _fit(self, documents: list[str], stacklevel: int) -> Self:
-        if not documents:
+    def _fit(self, texts: list[str]) -> Self:
+        if not texts:
             raise ValueError("X has no texts; at least one is needed to fit.")
-        self._check_combinations()
+        self._check_ngram_range()
+        # 1. A static model has nothing to distill; of a teacher the weights are loaded when needed.
         if isinstance(self.model, StaticTable):
-            return self._keep(self.model, documents)
+            return self._keep(self.model, texts)
         source = Source(
             os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
         )
         static = read_static(source)
         if static is not None:
-            return self._keep(static.table, documents)
+            return self._keep(static.table, texts)
         folder = read_folder(source, self.pooling)
         vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
         outputs = distilling("_outputs").Outputs(
@@ -574,17 +570,31 @@ default="auto"
             batch_size=self.batch_size,
             progress=self.verbose > 0,
         )
-        texts = self._read(vocabulary, documents)
+        # 2. The tokens of the documents.
+        pieces = self._pieces(vocabulary, texts)
+        documents = self._read(texts, pieces or vocabulary)
+        # 3. The vectors: of the tokens by themselves, or fitted to the documents.
+        check_n_components(self.n_components, outputs.dimension)
         if self.distill_on == "vocabulary":
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            result = self._distil_vocabulary(outputs)
+            rows, shares = vocabulary_table(
+                outputs, vocabulary, self.n_components, self.sif_coefficient
+            )
         else:
-            self._check_n_texts(len(texts.corpus.documents))
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            result = self._distil_corpus(outputs, texts, stacklevel)
-        return self._finish(vocabulary, result, texts)
+            rows, shares = corpus_table(
+                outputs,
+                vocabulary,
+                documents,
+                n_components=self.n_components,
+                alpha=self.alpha,
+                bigrams=self._with_bigrams(),
+                max_features=self.max_features,
+                max_length=self.max_length,
+                max_teacher_tokens=self.max_teacher_tokens,
+            )
+        # 4. Lexical components, pruning and storage.
+        return self._finish(rows, documents, pieces, {"explained_variance_ratio_": shares})
 
-    def _keep(self, table: StaticTable, documents: list[str]) -> Self:
+    def _keep(self, table: StaticTable, texts: list[str]) -> Self:
         """Take a static model for the result of the distillation."""
         if self.distill_on != "vocabulary":
             raise ValueError(
@@ -595,56 +605,69 @@ default="auto"
                 f"n_components={self.n_components} must be None or {table.n_components}, the "
                 "dimension of the static model."
             )
-        texts = self._read(table.vocabulary, documents)
-        if self.quantize is None and not (texts.n_lexical or self.min_df):
-            if table is not self.model or None in (table.pieces, texts.pieces):
-                table = replace(table, pieces=texts.pieces)
+        pieces = self._pieces(table.vocabulary, texts)
+        if self.quantize is None and not self._looks_at_documents():
+            if table is not self.model or None in (table.pieces, pieces):
+                table = replace(table, pieces=pieces)
             return self._set(table, table.n_components, {})
-        return self._finish(table.vocabulary, _Result(table.vectors(), table.bigrams, {}), texts)
+        documents = self._read(texts, pieces or table.vocabulary)
+        rows = Rows(table.vocabulary, table.vectors(), table.bigrams)
+        return self._finish(rows, documents, pieces, {})
 
     def _load(self, table: StaticTable) -> Self:
-        """Take a static model where there are no texts yet."""
-        self._check_combinations()
-        for name, needs_texts in (
+        """Take a static model where there are no documents yet."""
+        self._check_ngram_range()
+        for name, needs_documents in (
             ("lexical_components", self.lexical_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),
+            ("ngram_range", self._with_bigrams()),
         ):
-            if needs_texts:
+            if needs_documents:
                 raise ValueError(
-                    f"{name}={getattr(self, name)} needs texts: load without it, then set it with "
-                    "set_params and call fit."
+                    f"{name}={getattr(self, name)} needs documents: load without it, then set it "
+                    "with set_params and call fit."
                 )
         return self._keep(table, [])
 
-    def _read(self, vocabulary: Vocabulary, documents: list[str]) -> "_Texts":
-        # Without a seed too the candidates of a search must show the teacher the same texts.
-        seed = 0 if self.random_state is None else self.random_state
-        seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
-        pieces = self._pieces(vocabulary, documents)
-        source: Vocabulary | PieceIndex = vocabulary if pieces is None else pieces
-        told = documents if self._looks_at_texts() else []
-        in_order = in_random_order(told, seed)
-        corpus = Corpus.from_documents(in_order, source, self.max_length).known()
-        if self.distill_on == "corpus" and not corpus.documents:
-            raise ValueError("X has no text with a known token.")
-        return _Texts(corpus, pieces, source, seed, self._n_lexical(len(corpus.documents)))
+    def _check_ngram_range(self) -> None:
+        if tuple(self.ngram_range) not in ((1, 1), (1, 2)):
+            raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
 
-    def _finish(self, vocabulary: Vocabulary, result: "_Result", texts: "_Texts") -> Self:
-        """Add the lexical components, drop what is rare, and store."""
-        vectors, bigrams, pieces = result.vectors, result.bigrams, texts.pieces
-        if texts.n_lexical or self.min_df:
-            counts = texts.corpus.counts(len(vocabulary), bigrams)
-            vectors = with_lexical_rows(vectors, counts, texts.n_lexical, texts.seed)
-            frequencies = np.bincount(counts.indices, minlength=len(vectors))
-            kept = frequencies >= self.min_df
-            if not kept[: len(vocabulary)].any():
-                raise ValueError(f"min_df={self.min_df} leaves no token: none is in so many texts.")
-            if not kept.all():
-                vocabulary, bigrams = _kept_rows(vocabulary, bigrams, kept)
-                vectors = vectors[kept]
-                pieces = pieces and PieceIndex(vocabulary, pieces.rule)
-        table = StaticTable.from_vectors(vocabulary, vectors, self.quantize, pieces, bigrams)
-        return self._set(table, result.vectors.shape[1], result.facts)
+    def _with_bigrams(self) -> bool:
+        return tuple(self.ngram_range) == (1, 2)
+
+    def _lexical_components(self) -> int | Literal["auto"]:
+        plain = self.distill_on == "vocabulary" and not self._with_bigrams()
+        return 0 if plain and self.lexical_components == "auto" else self.lexical_components
+
+    def _looks_at_documents(self) -> bool:
+        return self.distill_on == "corpus" or self.min_df > 0 or self._lexical_components() != 0
+
+    def _read(self, texts: list[str], source: Vocabulary | PieceIndex) -> Documents:
+        return read_documents(
+            texts if self._looks_at_documents() else [],
+            source,
+            max_length=self.max_length,
+            lexical_components=self._lexical_components(),
+            random_state=self.random_state,
+        )
+
+    def _finish(
+        self, rows: Rows, documents: Documents, pieces: PieceIndex | None, facts: dict[str, Any]
+    ) -> Self:
+        finished = finish(
+            rows,
+            documents,
+            bigrams=self._with_bigrams(),
+            max_features=self.max_features,
+            min_df=self.min_df,
+        )
+        if finished.vocabulary is not rows.vocabulary:
+            pieces = pieces and PieceIndex(finished.vocabulary, pieces.rule)
+        table = StaticTable.from_vectors(
+            finished.vocabulary, finished.vectors, self.quantize, pieces, finished.bigrams
+        )
+        return self._set(table, rows.vectors.shape[1], facts)
 
     def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
         """Set all fitted attributes at once, and leave none of an earlier fit."""
@@ -653,83 +676,6 @@ default="auto"
         self.n_components_ = n_components
         self.table_ = table
         return self
-
-    def _check_combinations(self) -> None:
-        """Raise on parameters that do not go together."""
-        ngram_range = tuple(self.ngram_range)
-        if ngram_range not in ((1, 1), (1, 2)):
-            raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
-        if ngram_range == (1, 2) and self.distill_on != "corpus":
-            raise ValueError(
-                f"ngram_range=(1, 2) needs distill_on='corpus', got {self.distill_on!r}."
-            )
-
-    def _looks_at_texts(self) -> bool:
-        return (
-            self.distill_on == "corpus"
-            or self.min_df > 0
-            or self.lexical_components not in ("auto", 0)
-        )
-
-    def _n_lexical(self, n_texts: int) -> int:
-        if self.lexical_components == "auto":
-            return min(_LEXICAL_COMPONENTS, n_texts) if self.distill_on == "corpus" else 0
-        if self.lexical_components > n_texts:
-            raise ValueError(
-                f"lexical_components={self.lexical_components} must be at most {n_texts}, the "
-                "number of texts in X with a known token."
-            )
-        return int(self.lexical_components)
-
-    def _check_n_texts(self, n_texts: int, reason: str = "") -> None:
-        if (self.n_components or 0) > n_texts:
-            raise ValueError(
-                f"n_components={self.n_components} must be at most {n_texts}, the number of texts "
-                f"that distill_on='corpus' fits to{reason}."
-            )
-
-    def _distil_vocabulary(self, outputs: "Outputs") -> "_Result":
-        vectors, explained = pca(outputs.of_vocabulary(), self.n_components)
-        if self.sif_coefficient is not None:
-            probabilities = zipf_probabilities(len(vectors))
-            vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
-        return _Result(vectors.astype(np.float32), None, {"explained_variance_ratio_": explained})
-
-    def _distil_corpus(self, outputs: "Outputs", texts: "_Texts", stacklevel: int) -> "_Result":
-        documents = texts.corpus.documents
-        inputs = outputs.inputs_of(documents, self.max_teacher_tokens)
-        n_read = len(inputs)
-        if n_read < len(documents):
-            self._check_n_texts(n_read, f", given max_teacher_tokens={self.max_teacher_tokens}")
-        # Of a long text the teacher reads a part; only that part can explain its embedding.
-        limits = [n for n in (outputs.room, self.max_length) if n is not None]
-        read = Corpus.from_documents(documents[:n_read], texts.source, min(limits, default=None))
-        if not len(read.rows):
-            raise ValueError(
-                f"No text in X has a known token among the first {min(limits)}, which is as far "
-                "as the teacher or max_length reads."
-            )
-        token_outputs = outputs.of_vocabulary().astype(np.float64)
-        token_outputs -= token_outputs.mean(axis=0)
-        embeddings = outputs.of_texts(inputs)
-        if n_read < len(documents):
-            n_distinct, n_distinct_read = len(set(documents)), len(set(documents[:n_read]))
-            rest = outputs.duration(n_distinct - n_distinct_read)
-            warnings.warn(
-                f"The teacher read {n_distinct_read} of {n_distinct} texts, which is as far as "
-                f"max_teacher_tokens={self.max_teacher_tokens} goes{rest}.",
-                stacklevel=stacklevel,
-            )
-        directions, shares = leading_directions(embeddings, self.n_components)
-        targets = embeddings @ directions
-        bigrams = None
-        if tuple(self.ngram_range) == (1, 2):
-            bigrams = most_frequent_bigrams(
-                read.rows, read.offsets, len(token_outputs), self.max_features
-            )
-        counts = read.counts(len(token_outputs), bigrams)
-        rows = fit_rows(counts, read.lengths, token_outputs, targets, self.alpha)
-        return _Result(rows, bigrams, {"explained_variance_ratio_": shares})
 
     def _pieces(self, vocabulary: Vocabulary, documents: list[str]) -> PieceIndex | None:
         """Make sure, on real text too, that pieces have the tokens of whole texts."""
@@ -743,7 +689,7 @@ default="auto"
             print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
         return None
 
-    def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
+    def _transform(self, documents: list[str]) -> NDArray[np.float32]:
         features = np.empty((len(documents), self._n_features_out), dtype=np.float32)
 
         def fill(batch: slice) -> None:
@@ -762,10 +708,8 @@ default="auto"
         maybe_empty = features[features[:, 0] == 0]  # looking at one column is quick
         n_empty = np.count_nonzero(~maybe_empty.any(axis=1))
         if n_empty:
-            warnings.warn(
-                f"{n_empty} of {len(documents)} texts have no known token; their features are "
-                "zero.",
-                stacklevel=stacklevel,
+            warn(
+                f"{n_empty} of {len(documents)} texts have no known token; their features are zero."
             )
         return features
 
@@ -806,35 +750,3 @@ default="auto"
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a distillation gives: a table, and fitted attributes by their names."""
-
-    vectors: NDArray[np.float32]
-    bigrams: Bigrams | None
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """What `fit` makes of the texts that it is given."""
-
-    corpus: Corpus
-    pieces: PieceIndex | None
-    source: Vocabulary | PieceIndex
-    seed: int
-    n_lexical: int
-
-
-def _kept_rows(
-    vocabulary: Vocabulary, bigrams: Bigrams | None, kept: NDArray[np.bool_]
-) -> tuple[Vocabulary, Bigrams | None]:
-    """Leave out the other rows; whatever has a pair has both its tokens."""
-    kept_tokens, kept_pairs = kept[: len(vocabulary)], kept[len(vocabulary) :]
-    smaller = Vocabulary(vocabulary.tokenizer, vocabulary.token_ids[kept_tokens])
-    if bigrams is None:
-        return smaller, None
-    new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
-    return smaller, Bigrams(new_row[bigrams.pairs[kept_pairs]], len(smaller))

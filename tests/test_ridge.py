@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from sklearn_static import _ridge
-from sklearn_static._ridge import fit_rows, leading_directions, solve_ridge
+from sklearn_static._ridge import fit_rows, solve_ridge
 
 
 @pytest.fixture
@@ -134,24 +134,3 @@ class TestFitRows:
         expected[:1000] += outputs @ shared
         expected[1000:] /= np.sqrt(3)
         assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 5e-3
-
-
-class TestLeadingDirections:
-    def test_they_are_the_right_singular_vectors(self):
-        embeddings = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32) + 1
-        directions, shares = leading_directions(embeddings, 4)
-        _, values, vectors = np.linalg.svd(embeddings, full_matrices=False)
-        np.testing.assert_allclose(np.abs(directions.T), np.abs(vectors[:4]), atol=1e-4)
-        np.testing.assert_allclose(shares, values[:4] ** 2 / (values**2).sum(), rtol=1e-4)
-
-    def test_a_share(self):
-        embeddings = np.diag(np.sqrt([6, 3, 1])).astype(np.float32)
-        assert leading_directions(embeddings, 0.55)[0].shape == (3, 1)
-        assert leading_directions(embeddings, 0.7)[0].shape == (3, 2)
-        assert leading_directions(embeddings, 0.99)[0].shape == (3, 3)
-
-    def test_none_keeps_all_and_loses_nothing(self):
-        embeddings = np.ones((1, 5), dtype=np.float32)
-        directions, shares = leading_directions(embeddings, None)
-        np.testing.assert_allclose(directions @ directions.T, np.eye(5), atol=1e-6)
-        np.testing.assert_allclose(shares, [1, 0, 0, 0, 0], atol=1e-6)

@@ -81,12 +81,12 @@ class TestFit:
         assert "Teacher" not in capfd.readouterr().err
 
     @pytest.mark.parametrize("n_components", [401, None])
-    def test_more_components_than_there_are_tokens(self, n_components, tmp_path):
+    def test_fewer_tokens_than_the_teacher_has_dimensions(self, n_components, tmp_path):
         folder = save_transformer("bert", tmp_path, hidden_size=512)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components)
-        with pytest.raises(ValueError, match=f"n_components={n_components} must be at most 400"):
-            vectorizer.fit(["a"])
-        assert vectorizer.set_params(n_components=400).fit(["a"]).n_components_ == 400
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
+        assert vectorizer.n_components_ == (n_components or 512)
+        assert np.isfinite(vectorizer.transform(["a list"])).all()
+        np.testing.assert_allclose(vectorizer.explained_variance_ratio_[400:], 0, atol=1e-12)
 
     @pytest.mark.parametrize(
         ("X", "error", "message"),
