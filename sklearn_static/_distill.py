@@ -83,14 +83,42 @@ def leading_directions(
     directions : ndarray of float32, shape (dimension, n_components)
         Orthonormal columns.
     shares : ndarray of float64, shape (n_components,)
-        Share of the embeddings' squared length along each of them.
+        Share of the embeddings' squared length along each of them; zero along the others.
     """
     axes, shares = _principal_axes(embeddings.astype(np.float64))
-    spanned, rest = np.split(axes, [np.count_nonzero(shares > _NO_SHARE)], axis=1)
+    shares[shares < _NO_SHARE] = 0
+    spanned, rest = np.split(axes, [np.count_nonzero(shares)], axis=1)
     turned, _ = _principal_axes(token_outputs @ rest)
     directions = _with_fixed_signs(np.hstack([spanned, rest @ turned]))
     kept = _n_kept(shares, n_components)
     return directions[:, :kept].astype(np.float32), shares[:kept]
+
+
+def with_unfitted_columns(
+    fitted: NDArray[np.float32], projected: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Append columns for directions in which no document has a part.
+
+    There the tokens keep the teacher's outputs for them, on the scale of the other columns.
+
+    Parameters
+    ----------
+    fitted : ndarray of float32, shape (n_rows, n_fitted)
+        The rows of tokens, then of bigrams, as fitted to documents.
+    projected : ndarray of float64, shape (n_tokens, n_components)
+        The token outputs along the directions of the fitted columns, then of the others.
+
+    Returns
+    -------
+    vectors : ndarray of float32, shape (n_rows, n_components)
+        The rows; zero for bigrams in the columns that were not fitted.
+    """
+    n_tokens, n_fitted = len(projected), fitted.shape[1]
+    seen, unseen = np.split(projected, [n_fitted], axis=1)
+    scale = np.vdot(fitted[:n_tokens], seen) / (np.vdot(seen, seen) or 1)
+    vectors = np.pad(fitted, ((0, 0), (0, unseen.shape[1])))
+    vectors[:n_tokens, n_fitted:] = scale * unseen
+    return vectors
 
 
 def _principal_axes(

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
 from sklearn_static._corpus import Corpus, in_random_order
-from sklearn_static._distill import leading_directions, pca, sif_weights, zipf_probabilities
+from sklearn_static._distill import (
+    leading_directions,
+    pca,
+    sif_weights,
+    with_unfitted_columns,
+    zipf_probabilities,
+)
 from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pieces import PieceIndex
 from sklearn_static._ridge import fit_rows
@@ -227,7 +233,11 @@ def corpus_table(
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
     learned = _bigrams(read, vocabulary, max_features) if bigrams else None
     counts = read.counts(len(vocabulary), learned)
-    vectors = fit_rows(counts, read.lengths, token_outputs, embeddings @ directions, alpha)
+    n_fitted = np.count_nonzero(shares)
+    targets = embeddings @ directions[:, :n_fitted]
+    vectors = fit_rows(counts, read.lengths, token_outputs, targets, alpha)
+    if n_fitted < len(shares):
+        vectors = with_unfitted_columns(vectors, token_outputs @ directions)
     return Rows(vocabulary, vectors, learned), shares
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import ParameterGrid
 from teachers import FAMILIES, awkward_texts, features_of, save_sentence_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer, _table
@@ -322,6 +323,28 @@ class TestBudget:
         assert part == [text for text in whole if text in distinct[20:]]
 
 
+@pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
+def test_every_combination_fits(distill_on, ngram_range, bert_folder):
+    documents = ["a list of names", "the list of names", "names", "return the value", "a value"]
+    grid = {
+        "lexical_components": [0, 3, "auto"],
+        "min_df": [0, 2, 0.4],
+        "quantize": [None, "float16", "int8"],
+        "n_components": [32, 0.9, None],
+    }
+    vectorizer = StaticEmbeddingVectorizer(
+        bert_folder, distill_on=distill_on, ngram_range=ngram_range
+    )
+    for settings in ParameterGrid(grid):
+        features = vectorizer.set_params(**settings).fit_transform(documents)
+        assert features.shape == (5, len(vectorizer.get_feature_names_out()))
+        assert np.isfinite(features).all()
+        assert features.any(axis=1).all()
+        if isinstance(settings["n_components"], int):
+            assert vectorizer.n_components_ == settings["n_components"]
+
+
 class TestDegenerateInput:
     @pytest.fixture(autouse=True)
     def any_number_of_texts(self, vectorizer):
@@ -372,6 +395,8 @@ class TestDegenerateInput:
         vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
         assert vectorizer.n_components_ == 16
         assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
+        # Beyond the span of the documents the tokens differ as the teacher's outputs do.
+        assert np.linalg.matrix_rank(vectorizer.vectors_) == 16
         features = vectorizer.transform(texts)
         assert features.shape == (len(texts), 16)
         assert np.isfinite(features).all()

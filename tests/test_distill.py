@@ -7,6 +7,7 @@ from sklearn_static._distill import (
     leading_directions,
     pca,
     sif_weights,
+    with_unfitted_columns,
     zipf_probabilities,
 )
 
@@ -61,13 +62,14 @@ def test_pca_of_what_does_not_vary():
     np.testing.assert_array_equal(ratio, np.zeros(3))
 
 
-class TestLeadingDirections:
-    @pytest.fixture
-    def token_outputs(self) -> np.ndarray:
-        """One of nine axes has most of their length, then the next."""
-        outputs = np.random.default_rng(1).standard_normal((30, 9)) * np.geomspace(1, 1e-3, 9)
-        return outputs - outputs.mean(axis=0)
+@pytest.fixture
+def token_outputs() -> np.ndarray:
+    """One of nine axes has most of their length, then the next."""
+    outputs = np.random.default_rng(1).standard_normal((30, 9)) * np.geomspace(1, 1e-3, 9)
+    return outputs - outputs.mean(axis=0)
 
+
+class TestLeadingDirections:
     def test_they_are_the_right_singular_vectors(self, token_outputs):
         embeddings = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32) + 1
         directions, shares = leading_directions(embeddings, token_outputs, 4)
@@ -96,6 +98,14 @@ class TestLeadingDirections:
         rest[:, [4, 2]] = 0
         _, _, axes = np.linalg.svd(rest)
         np.testing.assert_allclose(np.abs(directions[:, 2:].T), np.abs(axes[:5]), atol=1e-5)
+
+
+def test_unfitted_columns_are_the_outputs_on_the_scale_of_the_others(token_outputs):
+    fitted = np.vstack([2 * token_outputs[:, :3], np.ones((4, 3))]).astype(np.float32)
+    vectors = with_unfitted_columns(fitted, token_outputs)
+    np.testing.assert_array_equal(vectors[:, :3], fitted)
+    np.testing.assert_allclose(vectors[:30, 3:], 2 * token_outputs[:, 3:], rtol=1e-5)
+    assert not vectors[30:, 3:].any()
 
 
 def test_more_components_than_the_teacher_has():
