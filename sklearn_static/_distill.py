@@ -1,10 +1,12 @@
 """From the teacher's outputs to token vectors: the formulas, in NumPy."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+# The entries of a teacher's outputs are about as large as its inverse.
+_LEAST_WEIGHT = 100
 # Along other directions documents have rounding errors at most.
 _NO_SHARE = 1e-12
 
@@ -27,6 +29,37 @@ def check_n_components(n_components: float | None, dimension: int) -> None:
     if n_components is not None and n_components > dimension:
         raise ValueError(
             f"n_components={n_components} must be at most {dimension}, the teacher's dimension."
+        )
+
+
+def check_sif_coefficient(
+    sif_coefficient: float | None, n_tokens: int, quantize: Literal["float16", "int8"] | None
+) -> None:
+    """Raise if the weights are too small for the numbers of the table.
+
+    Parameters
+    ----------
+    sif_coefficient : float or None
+        The coefficient.
+    n_tokens : int
+        The number of tokens.
+    quantize : {"float16", "int8"} or None
+        How the table is stored.
+
+    Raises
+    ------
+    ValueError
+        If even the largest weight leaves no normal numbers.
+    """
+    if sif_coefficient is None:
+        return
+    kind = "float16" if quantize == "float16" else "float32"
+    least = float(np.finfo(kind).smallest_normal) * _LEAST_WEIGHT
+    largest = sif_weights(zipf_probabilities(n_tokens), sif_coefficient).max()
+    if largest < least:
+        raise ValueError(
+            f"sif_coefficient={sif_coefficient} gives all tokens weights of at most {largest:.2g}, "
+            f"too small for {kind}, which takes {least:.2g}; increase sif_coefficient."
         )
 
 

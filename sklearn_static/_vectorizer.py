@@ -20,7 +20,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_static._distill import check_n_components
+from sklearn_static._distill import check_n_components, check_sif_coefficient
 from sklearn_static._documents import as_documents, batches
 from sklearn_static._folder import Source, distilling, read_folder
 from sklearn_static._pieces import PieceIndex, piece_rule
@@ -565,6 +565,8 @@ default="auto"
             return self._keep(static.table, texts)
         folder = read_folder(source, self.pooling)
         vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
+        if self.distill_on == "vocabulary":
+            check_sif_coefficient(self.sif_coefficient, len(vocabulary), self.quantize)
         outputs = distilling("_outputs").Outputs(
             folder,
             vocabulary,
@@ -719,11 +721,13 @@ default="auto"
     @property
     def vectors_(self) -> NDArray[np.float32]:
         """The vector of each token and pair, shape (n_tokens + n_bigrams, n_features)."""
+        check_is_fitted(self)
         return self.table_.vectors()
 
     @property
     def vocabulary_(self) -> dict[str, int]:
         """Row of each token and pair in `vectors_`."""
+        check_is_fitted(self)
         rows = self.table_.vocabulary.row_of_token
         if self.table_.bigrams is None:
             return rows

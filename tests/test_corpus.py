@@ -269,6 +269,22 @@ class TestMinDf:
         vectorizer.set_params(min_df=0, distill_on="vocabulary").fit(texts)
         assert len(vectorizer.vectors_) == len(vectorizer.table_.vocabulary)
 
+    def test_a_float_is_a_share_of_all_documents(self, vectorizer):
+        vectorizer.set_params(n_components=4, lexical_components=0)
+        documents = ["list names", "list value", "list", "\u2603"]
+        for min_df, names in (
+            (1, {"list", "names", "value"}),
+            (0.25, {"list", "names", "value"}),
+            (2, {"list"}),
+            (0.26, {"list"}),
+            (0.75, {"list"}),
+            (np.int64(3), {"list"}),
+        ):
+            assert vectorizer.set_params(min_df=min_df).fit(documents).vocabulary_.keys() == names
+        with pytest.raises(ValueError, match=r"pruning by min_df=1\.0 no tokens remain"):
+            vectorizer.set_params(min_df=1.0).fit(documents)
+        assert vectorizer.fit(documents[:3]).vocabulary_.keys() == {"list"}
+
     def test_none_left(self, vectorizer, texts):
         with pytest.raises(
             ValueError, match="pruning by min_df=1000 no tokens remain; lower min_df"

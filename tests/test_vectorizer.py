@@ -13,7 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from teachers import (
@@ -132,6 +132,29 @@ class TestFit:
         with pytest.raises(OSError, match=f"model='{NO_MODEL}' is not a local folder"):
             vectorizer.fit(["a"])
 
+    @pytest.mark.parametrize(
+        ("sif_coefficient", "quantize"), [(1e-300, None), (1e-300, "int8"), (1e-9, "float16")]
+    )
+    def test_a_sif_coefficient_that_leaves_nothing(
+        self, sif_coefficient, quantize, bert_folder, capfd
+    ):
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, sif_coefficient=sif_coefficient, quantize=quantize, memory=None, verbose=1
+        )
+        with pytest.raises(ValueError, match=f"sif_coefficient={sif_coefficient} gives all token"):
+            vectorizer.fit(["a"])
+        assert "Teacher" not in capfd.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("sif_coefficient", "quantize"), [(1e-30, None), (1e-30, "int8"), (1e-4, "float16")]
+    )
+    def test_a_small_sif_coefficient(self, sif_coefficient, quantize, bert_folder, texts):
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, sif_coefficient=sif_coefficient, quantize=quantize
+        )
+        features = vectorizer.fit_transform(texts)
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-3)
+
     def test_refit_replaces_everything(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"])
         vectorizer.set_params(n_components=4).fit(["a"])
@@ -242,6 +265,13 @@ class TestTransform:
         with pytest.raises(NotFittedError):
             StaticEmbeddingVectorizer().get_feature_names_out()
 
+    @pytest.mark.parametrize("name", ["vectors_", "vocabulary_"])
+    def test_attributes_before_fit(self, name):
+        vectorizer = StaticEmbeddingVectorizer()
+        assert not hasattr(vectorizer, name)
+        with pytest.raises(NotFittedError, match="This StaticEmbeddingVectorizer instance is not"):
+            getattr(vectorizer, name)
+
     def test_threads_share_a_vectorizer(self, fitted, texts):
         expected = fitted.transform(texts)
         results = []
@@ -267,6 +297,51 @@ class TestTransform:
         child.join(timeout=60)
         assert child.exitcode == 0
         np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+class TestGlobalOutput:
+    """`set_config(transform_output=...)` reaches every transformer, also one used inside."""
+
+    @pytest.fixture(autouse=True)
+    def configured(self, container):
+        with sklearn.config_context(transform_output=container):
+            yield
+
+    @pytest.fixture
+    def vectorizer(self, bert_folder):
+        return StaticEmbeddingVectorizer(bert_folder, n_components=8)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {},
+            {"distill_on": "corpus", "ngram_range": (1, 2)},
+            {"lexical_components": 4, "min_df": 2, "quantize": "int8"},
+        ],
+        ids=str,
+    )
+    def test_fit(self, container, settings, vectorizer, texts):
+        frame = vectorizer.set_params(**settings).fit_transform(texts)
+        assert type(frame).__module__.partition(".")[0] == container
+        with sklearn.config_context(transform_output="default"):
+            plain = clone(vectorizer).fit_transform(texts)
+        np.testing.assert_array_equal(frame.to_numpy(), plain)
+
+    def test_from_vectors(self, container):
+        vectors = np.random.default_rng(0).standard_normal((4, 3))
+        loaded = StaticEmbeddingVectorizer.from_vectors(
+            ["cat", "dog", "fox", "hen"], vectors, n_components=2
+        )
+        assert loaded.transform(["a cat"]).shape == (1, 2)
+
+    def test_composites(self, container, vectorizer, texts):
+        labels = [len(text) > 200 for text in texts]
+        make_pipeline(vectorizer, LogisticRegression()).fit(texts, labels).predict(texts)
+        assert make_union(vectorizer, clone(vectorizer)).fit_transform(texts).shape[1] == 16
+        data = (pd if container == "pandas" else pl).DataFrame({"text": texts})
+        columns = ColumnTransformer([("text", vectorizer, "text")])
+        assert columns.fit_transform(data).shape == (len(texts), 8)
 
 
 class TestInScikitLearn:
