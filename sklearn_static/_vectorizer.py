@@ -17,7 +17,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_static._distill import check_n_components, check_sif_coefficient
@@ -59,11 +59,13 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         `from_vectors` puts the table itself here.
 
     n_components : int, float or None, default=256
-        Number of features, but for those of `lexical_components`. An int is the number of
+        Number of features, excluding those of `lexical_components`. An int is the number of
         principal components, of the teacher's outputs for tokens or, with
-        ``distill_on="corpus"``, of its embeddings of the texts (not centred); a float in (0, 1)
-        takes the smallest number that explains this share of the variance; None keeps the
-        teacher's dimension (rotated, not reduced).
+        ``distill_on="corpus"``, of its embeddings of the documents (not centered); it must be at
+        most the teacher's dimension. A float in (0, 1) takes the smallest number that explains
+        this share of the variance; None keeps the teacher's dimension (rotated, not reduced).
+        Where documents span fewer directions, the other components are those of the outputs for
+        tokens.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
@@ -74,23 +76,25 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     alpha : float, default=0.3
         With ``distill_on="corpus"``, the strength of the ridge. Towards 0 the features of the
-        fitted texts become the teacher's embeddings, chance included; the larger it is, the
+        fitted texts become the teacher's embeddings, overfitting included; the larger it is, the
         closer all tokens stay to one linear map of the teacher's outputs for them.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) gives rows to pairs of adjacent tokens as well, which takes
-        ``distill_on="corpus"``. Accuracy rises by a point or so; `transform` takes up to twice
-        as long.
+        (1, 2) also gives rows to bigrams, pairs of adjacent tokens. Accuracy rises by a point or
+        so; `transform` takes up to twice as long. With ``distill_on="vocabulary"`` bigrams have
+        values in the lexical components only; with ``lexical_components=0`` there are none.
 
     max_features : int or None, default=30_000
-        How many pairs of tokens get a row at most: those that occur in the most texts, and in
-        two at least.
+        The maximum number of bigrams: those with the highest document frequency, which must be
+        at least 2, are kept; None keeps all. Unlike in `TfidfVectorizer`, the number of tokens is
+        not limited (`min_df` does that), and it is not the number of features, which is
+        `n_components` plus `lexical_components`.
 
     lexical_components : int or "auto", default="auto"
-        Number of further features that tell which words a text has, whatever they mean: latent
-        semantic analysis of the texts given to `fit`. "auto" is 0 with
-        ``distill_on="vocabulary"``, and with "corpus" 128 or the number of texts, whichever is
-        smaller.
+        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
+        are appended last; at most the number of documents. "auto" is 128, or the number of
+        documents if that is smaller; but 0 with ``distill_on="vocabulary"`` and
+        ``ngram_range=(1, 1)``.
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
@@ -115,10 +119,11 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         How the table of token vectors is stored. None is float32, or as a static `model` stores
         it. "int8" keeps a float scale per token, and takes a quarter of the space.
 
-    min_df : int, default=0
-        Rows of tokens (and pairs) that occur in fewer than so many of the texts given to `fit`
-        are dropped, for a small table. Such a token then counts for nothing, as an unknown one;
-        its neighbours may become a pair.
+    min_df : int or float, default=0
+        Tokens and bigrams with a document frequency below this lose their rows, for a small
+        table. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`, a
+        float in [0, 1] a share of them: 1 is one document, 1.0 all of them. Such a token is then
+        ignored, as an unknown one; its neighbors may become a bigram.
 
     max_length : int or None, default=None
         How many tokens of a text are read, from its beginning; unknown tokens count. None
@@ -196,11 +201,11 @@ default="auto"
 
     Notes
     -----
-    With ``distill_on="corpus"`` the vectors of tokens and pairs are the solution of a ridge
+    With ``distill_on="corpus"`` the vectors of tokens and bigrams are the solution of a ridge
     regression: the sum over a text's rows, divided by the square root of its number of tokens, is
     to be the teacher's embedding of the text, scaled to unit length. It is solved in two steps: a
     linear map of the teacher's outputs for tokens alone, which all tokens share, and a correction
-    for each row. Pairs are weighed down by the square root of 3.
+    for each row. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
     text with no other token becomes a row of zeros, and a warning says how many there were.
@@ -237,7 +242,7 @@ default="auto"
         ],
         "distill_on": [StrOptions({"vocabulary", "corpus"})],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "ngram_range": [tuple, list],
+        "ngram_range": [Options(tuple, {(1, 1), (1, 2)})],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
@@ -553,7 +558,6 @@ default="auto"
     def _fit(self, texts: list[str]) -> Self:
         if not texts:
             raise ValueError("X has no texts; at least one is needed to fit.")
-        self._check_ngram_range()
         # 1. A static model has nothing to distill; of a teacher the weights are loaded when needed.
         if isinstance(self.model, StaticTable):
             return self._keep(self.model, texts)
@@ -591,7 +595,7 @@ default="auto"
                 documents,
                 n_components=self.n_components,
                 alpha=self.alpha,
-                bigrams=self._with_bigrams(),
+                bigrams=self.ngram_range == (1, 2),
                 max_features=self.max_features,
                 max_length=self.max_length,
                 max_teacher_tokens=self.max_teacher_tokens,
@@ -621,11 +625,10 @@ default="auto"
 
     def _load(self, table: StaticTable) -> Self:
         """Take a static model where there are no documents yet."""
-        self._check_ngram_range()
         for name, needs_documents in (
             ("lexical_components", self.lexical_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),
-            ("ngram_range", self._with_bigrams()),
+            ("ngram_range", self.ngram_range == (1, 2)),
         ):
             if needs_documents:
                 raise ValueError(
@@ -634,15 +637,8 @@ default="auto"
                 )
         return self._keep(table, [])
 
-    def _check_ngram_range(self) -> None:
-        if tuple(self.ngram_range) not in ((1, 1), (1, 2)):
-            raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
-
-    def _with_bigrams(self) -> bool:
-        return tuple(self.ngram_range) == (1, 2)
-
     def _lexical_components(self) -> int | Literal["auto"]:
-        plain = self.distill_on == "vocabulary" and not self._with_bigrams()
+        plain = self.distill_on == "vocabulary" and self.ngram_range == (1, 1)
         return 0 if plain and self.lexical_components == "auto" else self.lexical_components
 
     def _looks_at_documents(self) -> bool:
@@ -663,7 +659,7 @@ default="auto"
         finished = finish(
             rows,
             documents,
-            bigrams=self._with_bigrams(),
+            bigrams=self.ngram_range == (1, 2),
             max_features=self.max_features,
             min_df=self.min_df,
         )

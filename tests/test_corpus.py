@@ -99,7 +99,7 @@ class TestEmbeddings:
             vectorizer.set_params(model=folder).fit(texts)
 
 
-@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2), [1, 2]])
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
 def test_features(ngram_range, vectorizer, texts):
     vectorizer.set_params(ngram_range=ngram_range)
     features = vectorizer.fit_transform(texts)
@@ -189,9 +189,9 @@ class TestBigrams:
         monkeypatch.setattr(_table, "_characters_seen", 10**9)
         np.testing.assert_array_equal(features_of(table, documents, **options), portable)
 
-    @pytest.mark.parametrize("ngram_range", [(2, 2), (1, 3), (1,), (1, 1, 1), [0, 1]])
+    @pytest.mark.parametrize("ngram_range", [(2, 2), (1, 3), (1,), (1, 1, 1), [1, 2], "12"])
     def test_other_ranges(self, ngram_range, vectorizer):
-        with pytest.raises(ValueError, match=r"ngram_range must be \(1, 1\) or \(1, 2\), got"):
+        with pytest.raises(ValueError, match=r"'ngram_range' .* must be a tuple among .* Got"):
             vectorizer.set_params(ngram_range=ngram_range).fit(["a"])
 
     def test_with_the_vocabulary_they_have_lexical_components_alone(self, vectorizer, texts):
