@@ -71,23 +71,6 @@ class Corpus:
         offsets = np.concatenate([[0], self.offsets[1:][kept]])
         return Corpus([self.documents[i] for i in kept], self.rows, offsets)
 
-    def part(self, start: int, stop: int) -> "Corpus":
-        """Take the texts from one place up to another.
-
-        Parameters
-        ----------
-        start, stop : int
-            The place of the first, and that behind the last.
-
-        Returns
-        -------
-        corpus : Corpus
-            These texts.
-        """
-        offsets = self.offsets[start : stop + 1]
-        rows = self.rows[offsets[0] : offsets[-1]]
-        return Corpus(self.documents[start:stop], rows, offsets - offsets[0])
-
     def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
         """Count how often each row occurs in each text.
 

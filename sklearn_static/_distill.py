@@ -1,15 +1,18 @@
 """From the teacher's outputs to token vectors: the formulas, in NumPy."""
 
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
-# Weight of the Zipf prior against counted tokens, in tokens.
-_PRIOR_TOKENS = 100_000
+# The entries of a teacher's outputs are about as large as its inverse.
+_LEAST_WEIGHT = 100
+# Along other directions documents have rounding errors at most.
+_NO_SHARE = 1e-12
 
 
-def check_n_components(n_components: float | None, dimension: int, n_tokens: int) -> None:
-    """Raise if PCA cannot give so many components.
+def check_n_components(n_components: float | None, dimension: int) -> None:
+    """Raise if the teacher does not have so many dimensions.
 
     Parameters
     ----------
@@ -17,51 +20,162 @@ def check_n_components(n_components: float | None, dimension: int, n_tokens: int
         As in `pca`.
     dimension : int
         The teacher's dimension.
-    n_tokens : int
-        The number of tokens.
 
     Raises
     ------
     ValueError
-        If `n_components` is above the teacher's dimension or the number of tokens.
+        If `n_components` is above the dimension.
     """
-    asked = dimension if n_components is None else n_components
-    for limit, name in (
-        (dimension, "the teacher's dimension"),
-        (n_tokens, "the number of tokens in the teacher's vocabulary"),
-    ):
-        if asked > limit:
-            raise ValueError(f"n_components={n_components} must be at most {limit}, {name}.")
+    if n_components is not None and n_components > dimension:
+        raise ValueError(
+            f"n_components={n_components} must be at most {dimension}, the teacher's dimension."
+        )
+
+
+def check_sif_coefficient(
+    sif_coefficient: float | None, n_tokens: int, quantize: Literal["float16", "int8"] | None
+) -> None:
+    """Raise if the weights are too small for the numbers of the table.
+
+    Parameters
+    ----------
+    sif_coefficient : float or None
+        The coefficient.
+    n_tokens : int
+        The number of tokens.
+    quantize : {"float16", "int8"} or None
+        How the table is stored.
+
+    Raises
+    ------
+    ValueError
+        If even the largest weight leaves no normal numbers.
+    """
+    if sif_coefficient is None:
+        return
+    kind = "float16" if quantize == "float16" else "float32"
+    least = float(np.finfo(kind).smallest_normal) * _LEAST_WEIGHT
+    largest = sif_weights(zipf_probabilities(n_tokens), sif_coefficient).max()
+    if largest < least:
+        raise ValueError(
+            f"sif_coefficient={sif_coefficient} gives all tokens weights of at most {largest:.2g}, "
+            f"too small for {kind}, which takes {least:.2g}; increase sif_coefficient."
+        )
 
 
 def pca(
-    outputs: NDArray[np.float32],
-    n_components: float | None,
-    random_state: int | np.random.RandomState | None = None,
+    outputs: NDArray[np.floating[Any]], n_components: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotate the teacher's outputs onto their principal axes.
 
     Parameters
     ----------
-    outputs : ndarray of float32, shape (n_tokens, dimension)
-        What the teacher gives for each token.
+    outputs : ndarray of float, shape (n_tokens, dimension)
+        The teacher's output for each token.
     n_components : int, float or None
         How many axes to keep; a float in (0, 1) keeps the fewest that explain this share of
         the variance; None keeps all.
-    random_state : int, RandomState or None, default=None
-        Passed on; the solver is deterministic.
 
     Returns
     -------
     scores : ndarray of float64, shape (n_tokens, n_components)
-        Coordinates of the centred outputs.
+        Coordinates of the centered outputs.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
     """
     # The covariance of float32 outputs with a large mean loses digits; in float64 it does not.
-    exact = outputs.astype(np.float64)
-    model = PCA(n_components, svd_solver="covariance_eigh", random_state=random_state)
-    return model.fit_transform(exact), model.explained_variance_ratio_
+    centered = outputs.astype(np.float64)
+    centered -= centered.mean(axis=0)
+    axes, shares = _principal_axes(centered)
+    kept = _n_kept(shares, n_components)
+    return centered @ _with_fixed_signs(axes[:, :kept]), shares[:kept]
+
+
+def leading_directions(
+    embeddings: NDArray[np.float32],
+    token_outputs: NDArray[np.float64],
+    n_components: float | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Find the directions in which the embeddings have most of their length.
+
+    Few documents span few directions. The others follow by how much of their length the token
+    outputs have in them.
+
+    Parameters
+    ----------
+    embeddings : ndarray of float32, shape (n_documents, dimension)
+        The teacher's embeddings; they are not centered.
+    token_outputs : ndarray of float64, shape (n_tokens, dimension)
+        The centered outputs of the teacher for each token.
+    n_components : int, float or None
+        How many directions to keep; a float in (0, 1) keeps the fewest that have this share of
+        the squared length of the embeddings; None keeps all.
+
+    Returns
+    -------
+    directions : ndarray of float32, shape (dimension, n_components)
+        Orthonormal columns.
+    shares : ndarray of float64, shape (n_components,)
+        Share of the embeddings' squared length along each of them; zero along the others.
+    """
+    axes, shares = _principal_axes(embeddings.astype(np.float64))
+    shares[shares < _NO_SHARE] = 0
+    spanned, rest = np.split(axes, [np.count_nonzero(shares)], axis=1)
+    turned, _ = _principal_axes(token_outputs @ rest)
+    directions = _with_fixed_signs(np.hstack([spanned, rest @ turned]))
+    kept = _n_kept(shares, n_components)
+    return directions[:, :kept].astype(np.float32), shares[:kept]
+
+
+def with_unfitted_columns(
+    fitted: NDArray[np.float32], projected: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Append columns for directions in which no document has a part.
+
+    There the tokens keep the teacher's outputs for them, on the scale of the other columns.
+
+    Parameters
+    ----------
+    fitted : ndarray of float32, shape (n_rows, n_fitted)
+        The rows of tokens, then of bigrams, as fitted to documents.
+    projected : ndarray of float64, shape (n_tokens, n_components)
+        The token outputs along the directions of the fitted columns, then of the others.
+
+    Returns
+    -------
+    vectors : ndarray of float32, shape (n_rows, n_components)
+        The rows; zero for bigrams in the columns that were not fitted.
+    """
+    n_tokens, n_fitted = len(projected), fitted.shape[1]
+    seen, unseen = np.split(projected, [n_fitted], axis=1)
+    scale = np.vdot(fitted[:n_tokens], seen) / (np.vdot(seen, seen) or 1)
+    vectors = np.pad(fitted, ((0, 0), (0, unseen.shape[1])))
+    vectors[:n_tokens, n_fitted:] = scale * unseen
+    return vectors
+
+
+def _principal_axes(
+    vectors: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give all axes, as columns, and the share of the vectors' squared length along each."""
+    squares, axes = np.linalg.eigh(vectors.T @ vectors)
+    squares = np.maximum(squares[::-1], 0)
+    return axes[:, ::-1], squares / (squares.sum() or 1)
+
+
+def _with_fixed_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make the largest entry of each positive: the sign of an eigenvector is arbitrary."""
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    signed: NDArray[np.float64] = axes * np.sign(largest)
+    return signed
+
+
+def _n_kept(shares: NDArray[np.float64], n_components: float | None) -> int:
+    if n_components is None:
+        return len(shares)
+    if n_components >= 1:
+        return int(n_components)
+    return int(np.searchsorted(np.cumsum(shares), n_components)) + 1
 
 
 def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:
@@ -82,33 +196,6 @@ def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:
     inverse_ranks: NDArray[np.float64] = 1 / np.arange(2, n_tokens + 2)
     inverse_ranks /= inverse_ranks.sum()
     return inverse_ranks
-
-
-def corpus_probabilities(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Estimate each token's probability from its count, smoothed with the Zipf prior.
-
-    This is Dirichlet smoothing [1]_: ``p = (count + m * zipf) / (sum(counts) + m)`` with
-    m = 100,000 tokens, so that a token that was never seen keeps a small probability.
-
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (n_tokens,)
-        How often each token occurs in the corpus, in the order of the vocabulary.
-
-    Returns
-    -------
-    probabilities : ndarray of float64, shape (n_tokens,)
-        Sums to one.
-
-    References
-    ----------
-    .. [1] Zhai and Lafferty (2001), "A study of smoothing methods for language models applied
-       to ad hoc information retrieval", SIGIR.
-    """
-    prior = zipf_probabilities(len(counts))
-    smoothed: NDArray[np.float64] = counts + _PRIOR_TOKENS * prior
-    smoothed /= counts.sum() + _PRIOR_TOKENS
-    return smoothed
 
 
 def sif_weights(probabilities: NDArray[np.float64], sif_coefficient: float) -> NDArray[np.float64]:

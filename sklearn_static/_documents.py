@@ -1,6 +1,6 @@
 """What users pass as X, as a list of texts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from typing import Any, Literal
 
 import numpy as np
@@ -91,7 +91,7 @@ def _items(X: Any) -> list[Any]:
         raise ValueError("X must be a collection of texts, got a single str; pass [text].")
     shape = getattr(X, "shape", None)
     if isinstance(X, (bytes, Mapping, Set)) or (shape is None and not isinstance(X, Iterable)):
-        raise TypeError(f"X must be an ordered collection of texts, got {_kind(X)}.")
+        raise TypeError(f"X must be an ordered collection of texts, got {_kind(X)}{_cure(X)}.")
     if shape is not None and len(shape) != 1:
         if len(shape) != 2 or shape[1] != 1:
             raise ValueError(
@@ -104,6 +104,17 @@ def _items(X: Any) -> list[Any]:
             items: list[Any] = getattr(X, method)()
             return items
     return X if isinstance(X, list) else list(X)
+
+
+def _cure(X: Any) -> str:
+    """Say what to pass in place of a container of texts that has no order or no rows yet."""
+    if isinstance(X, Mapping):
+        return "; pass list(X.values())"
+    if isinstance(X, MappingView):
+        return "; pass list(X)"
+    if isinstance(X, Set):
+        return "; pass a list"
+    return "; pass X.collect()" if hasattr(X, "collect") else ""  # polars
 
 
 def _only_column(X: Any) -> Any:

@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
-from sklearn.preprocessing import normalize
-from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.extmath import randomized_svd, row_norms
 
 # Both by trial (benchmarks/README.md): words that few texts have tell more than by the usual
 # weight, and this is how long the lexical part of a text is in the mean, beside the rest.
@@ -46,7 +45,8 @@ def lexical_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np
     weighted = counts[:, used]
     mean_counts = np.asarray(weighted.sum(axis=0)).ravel() / frequencies[used]
     weighted.data = 1 + np.log(weighted.data)
-    weighted = normalize(weighted @ diags(weights))
+    weighted = weighted @ diags(weights)
+    weighted = diags(1 / row_norms(weighted)) @ weighted
     weights *= (1 + np.log(mean_counts)) / mean_counts
     rows = np.zeros((counts.shape[1], n_components), dtype=np.float32)
     n_found = min(n_components, *weighted.shape)

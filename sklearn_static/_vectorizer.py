@@ -1,12 +1,10 @@
 """The estimator: parameters, fit and transform; the work is done elsewhere."""
 
 import os
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import signature
-from itertools import islice
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,35 +14,28 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
-from sklearn_static._corpus import Corpus, in_random_order
-from sklearn_static._distill import (
-    check_n_components,
-    corpus_probabilities,
-    pca,
-    sif_weights,
-    zipf_probabilities,
-)
-from sklearn_static._documents import as_documents, batches, check_encodable
+from sklearn_static._distill import check_n_components, check_sif_coefficient
+from sklearn_static._documents import as_documents, check_encodable
 from sklearn_static._folder import Source, distilling, read_folder
-from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pretrained import read_static, write_static
-from sklearn_static._ridge import fit_rows, leading_directions
+from sklearn_static._recipes import (
+    Documents,
+    Rows,
+    corpus_table,
+    exact_tokenizer,
+    finish,
+    read_documents,
+    vocabulary_table,
+)
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import Rule, cut_rule
+from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary, agrees
+from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._warnings import warn
 from sklearn_static._words import WordVectors, read_words
-
-if TYPE_CHECKING:
-    from sklearn_static._outputs import Outputs
-
-_LEXICAL_COMPONENTS = 128
-# How much of the training texts `fit` tries the fast path on, and fills its index from.
-_TRIED_BATCHES = 10
 
 
 class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -64,11 +55,13 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         `from_vectors` puts the table itself here.
 
     n_components : int, float or None, default=256
-        Number of features, but for those of `lexical_components`. An int is the number of
+        Number of features, excluding those of `lexical_components`. An int is the number of
         principal components, of the teacher's outputs for tokens or, with
-        ``distill_on="corpus"``, of its embeddings of the texts (not centred); a float in (0, 1)
-        takes the smallest number that explains this share of the variance; None keeps the
-        teacher's dimension (rotated, not reduced).
+        ``distill_on="corpus"``, of its embeddings of the documents (not centered); it must be at
+        most the teacher's dimension. A float in (0, 1) takes the smallest number that explains
+        this share of the variance; None keeps the teacher's dimension (rotated, not reduced).
+        Where documents span fewer directions, the other components are those of the outputs for
+        tokens.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
@@ -79,23 +72,25 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     alpha : float, default=0.3
         With ``distill_on="corpus"``, the strength of the ridge. Towards 0 the features of the
-        fitted texts become the teacher's embeddings, chance included; the larger it is, the
+        fitted texts become the teacher's embeddings, overfitting included; the larger it is, the
         closer all tokens stay to one linear map of the teacher's outputs for them.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) gives rows to pairs of adjacent tokens as well, which takes
-        ``distill_on="corpus"``. Accuracy rises by a point or so; `transform` takes up to twice
-        as long.
+        (1, 2) also gives rows to bigrams, pairs of adjacent tokens. Accuracy rises by a point or
+        so; `transform` takes up to twice as long. With ``distill_on="vocabulary"`` bigrams have
+        values in the lexical components only; with ``lexical_components=0`` there are none.
 
     max_features : int or None, default=30_000
-        How many pairs of tokens get a row at most: those that occur in the most texts, and in
-        two at least.
+        The maximum number of bigrams: those with the highest document frequency, which must be
+        at least 2, are kept; None keeps all. Unlike in `TfidfVectorizer`, the number of tokens is
+        not limited (`min_df` does that), and it is not the number of features, which is
+        `n_components` plus `lexical_components`.
 
     lexical_components : int or "auto", default="auto"
-        Number of further features that tell which words a text has, whatever they mean: latent
-        semantic analysis of the texts given to `fit`. "auto" is 0 with
-        ``distill_on="vocabulary"``, and with "corpus" 128 or the number of texts, whichever is
-        smaller.
+        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
+        are appended last; at most the number of documents. "auto" is 128, or the number of
+        documents if that is smaller; but 0 with ``distill_on="vocabulary"`` and
+        ``ngram_range=(1, 1)``.
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
@@ -103,21 +98,10 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         texts are drawn by `random_state`, and a warning says how many were read. Of a long text
         the teacher reads the beginning, as far as it is made for.
 
-    compute_fidelity : bool, default=False
-        With ``distill_on="corpus"``, whether to compute `fidelity_`, for which the table is
-        fitted twice.
-
     sif_coefficient : float or None, default=1e-4
-        The coefficient a of the weight ``a / (a + p)`` of a token with probability p. None
-        weighs all tokens alike. With ``distill_on="corpus"`` the texts tell how much a token
-        weighs, and this is not used.
-
-    frequencies : {"zipf", "corpus"}, default="zipf"
-        Where p comes from: the rank in the model's vocabulary by Zipf's law, or the counts in
-        the texts given to `fit`, smoothed with the former. Counts of a few thousand texts of
-        one domain are far from those of the language, and weigh the domain's own words down:
-        with "corpus" a `sif_coefficient` of about 1e-2 is a better start.
-        Not used with ``distill_on="corpus"``.
+        The coefficient a of the weight ``a / (a + p)`` of a token, with p its probability by
+        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. Not
+        used with ``distill_on="corpus"``, where the weights follow from the documents.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
@@ -131,10 +115,11 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         How the table of token vectors is stored. None is float32, or as a static `model` stores
         it. "int8" keeps a float scale per token, and takes a quarter of the space.
 
-    min_df : int, default=0
-        Rows of tokens (and pairs) that occur in fewer than so many of the texts given to `fit`
-        are dropped, for a small table. Such a token then counts for nothing, as an unknown one;
-        its neighbours may become a pair.
+    min_df : int or float, default=0
+        Tokens and bigrams with a document frequency below this lose their rows, for a small
+        table. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`, a
+        float in [0, 1] a share of them: 1 is one document, 1.0 all of them. Such a token is then
+        ignored, as an unknown one; its neighbors may become a bigram.
 
     max_length : int or None, default=None
         How many tokens of a text are read, from its beginning; unknown tokens count. None
@@ -202,11 +187,6 @@ default="auto"
     n_components_ : int
         Number of features without the lexical ones, which stand behind them.
 
-    fidelity_ : dict
-        Mean cosine between features (without the lexical ones) and the teacher's embeddings: of
-        the texts fitted to as "fitted"; as "held_out" of a tenth of them, by a table that was
-        fitted to the others (NaN of a single text). Only with ``compute_fidelity=True``.
-
     table_ : StaticTable
         All that `transform` needs.
 
@@ -217,11 +197,11 @@ default="auto"
 
     Notes
     -----
-    With ``distill_on="corpus"`` the vectors of tokens and pairs are the solution of a ridge
+    With ``distill_on="corpus"`` the vectors of tokens and bigrams are the solution of a ridge
     regression: the sum over a text's rows, divided by the square root of its number of tokens, is
     to be the teacher's embedding of the text, scaled to unit length. It is solved in two steps: a
     linear map of the teacher's outputs for tokens alone, which all tokens share, and a correction
-    for each row. Pairs are weighed down by the square root of 3.
+    for each row. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
     text with no other token becomes a row of zeros, and a warning says how many there were.
@@ -258,16 +238,17 @@ default="auto"
         ],
         "distill_on": [StrOptions({"vocabulary", "corpus"})],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "ngram_range": [tuple, list],
+        "ngram_range": [Options(tuple, {(1, 1), (1, 2)})],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
-        "compute_fidelity": ["boolean"],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
-        "frequencies": [StrOptions({"zipf", "corpus"})],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
         "norm": [StrOptions({"l2"}), None],
-        "min_df": [Interval(Integral, 0, None, closed="left")],
+        "min_df": [
+            Interval(Integral, 0, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="both"),
+        ],
         "quantize": [StrOptions({"float16", "int8"}), None],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "missing": [StrOptions({"error", "empty"})],
@@ -293,13 +274,11 @@ default="auto"
         max_features: int | None = 30_000,
         lexical_components: int | Literal["auto"] = "auto",
         max_teacher_tokens: int | None = 500_000,
-        compute_fidelity: bool = False,
         sif_coefficient: float | None = 1e-4,
-        frequencies: Literal["zipf", "corpus"] = "zipf",
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
         norm: Literal["l2"] | None = "l2",
         quantize: Literal["float16", "int8"] | None = None,
-        min_df: int = 0,
+        min_df: float = 0,
         max_length: int | None = None,
         missing: Literal["error", "empty"] = "error",
         memory: Any = "auto",
@@ -320,9 +299,7 @@ default="auto"
         self.max_features = max_features
         self.lexical_components = lexical_components
         self.max_teacher_tokens = max_teacher_tokens
-        self.compute_fidelity = compute_fidelity
         self.sif_coefficient = sif_coefficient
-        self.frequencies = frequencies
         self.pooling = pooling
         self.norm = norm
         self.quantize = quantize
@@ -451,7 +428,8 @@ default="auto"
         # The parameter and the fitted table are one object, so that a file holds it once.
         rule = cut_rule(vocabulary.tokenizer)
         table = StaticTable.from_vectors(vocabulary, array, vectorizer.quantize, rule)
-        return vectorizer.set_params(model=table, quantize=None)._load(table)
+        vectorizer.set_params(model=table, quantize=None)
+        return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
@@ -493,8 +471,7 @@ default="auto"
         X : iterable of str, or table with one column, of length n_documents
             The training texts: a list, tuple or generator, a NumPy array, a pandas or polars
             Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
-            say matters with ``distill_on="corpus"``, ``frequencies="corpus"``,
-            `lexical_components` and `min_df`.
+            say matters with ``distill_on="corpus"``, `lexical_components` and `min_df`.
         y : None
             Ignored.
 
@@ -522,7 +499,7 @@ default="auto"
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` stopped early.
         """
-        return self._fit(as_documents(X, missing=self.missing), stacklevel=5)
+        return self._fit(as_documents(X, missing=self.missing))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -541,8 +518,7 @@ default="auto"
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
-        # One more frame than in transform: fit's checks of the parameters.
-        return self._fit(documents, stacklevel=6)._transform(documents, stacklevel=5)
+        return self._fit(documents)._transform(documents)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Pool the vectors of each text's tokens.
@@ -572,23 +548,25 @@ default="auto"
             If texts have no known token, with their number.
         """
         check_is_fitted(self)
-        return self._transform(as_documents(X, missing=self.missing), stacklevel=4)
+        return self._transform(as_documents(X, missing=self.missing))
 
-    def _fit(self, documents: list[str], stacklevel: int) -> Self:
-        check_encodable(documents)
-        if not documents:
+    def _fit(self, texts: list[str]) -> Self:
+        check_encodable(texts)
+        if not texts:
             raise ValueError("X has no texts; at least one is needed to fit.")
-        self._check_combinations()
+        # 1. A static model has nothing to distill; of a teacher the weights are loaded when needed.
         if isinstance(self.model, StaticTable):
-            return self._keep(self.model, documents)
+            return self._keep(self.model, texts)
         source = Source(
             os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
         )
         static = read_static(source)
         if static is not None:
-            return self._keep(static.table, documents)
+            return self._keep(static.table, texts)
         folder = read_folder(source, self.pooling)
         vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
+        if self.distill_on == "vocabulary":
+            check_sif_coefficient(self.sif_coefficient, len(vocabulary), self.quantize)
         outputs = distilling("_outputs").Outputs(
             folder,
             vocabulary,
@@ -597,17 +575,31 @@ default="auto"
             batch_size=self.batch_size,
             progress=self.verbose > 0,
         )
-        texts = self._read(vocabulary, documents)
+        # 2. The tokens of the documents.
+        tokenizer = self._tokenizer(vocabulary, texts)
+        documents = self._read(texts, tokenizer)
+        # 3. The vectors: of the tokens by themselves, or fitted to the documents.
+        check_n_components(self.n_components, outputs.dimension)
         if self.distill_on == "vocabulary":
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            result = self._distil_vocabulary(outputs, texts)
+            rows, shares = vocabulary_table(
+                outputs, vocabulary, self.n_components, self.sif_coefficient
+            )
         else:
-            self._check_n_texts(len(texts.corpus.documents))
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
-            result = self._distil_corpus(outputs, texts, stacklevel)
-        return self._finish(vocabulary, result, texts)
+            rows, shares = corpus_table(
+                outputs,
+                vocabulary,
+                documents,
+                n_components=self.n_components,
+                alpha=self.alpha,
+                bigrams=self.ngram_range == (1, 2),
+                max_features=self.max_features,
+                max_length=self.max_length,
+                max_teacher_tokens=self.max_teacher_tokens,
+            )
+        # 4. Lexical components, pruning and storage.
+        return self._finish(rows, documents, {"explained_variance_ratio_": shares})
 
-    def _keep(self, table: StaticTable, documents: list[str]) -> Self:
+    def _keep(self, table: StaticTable, texts: list[str]) -> Self:
         """Take a static model for the result of the distillation."""
         if self.distill_on != "vocabulary":
             raise ValueError(
@@ -618,202 +610,96 @@ default="auto"
                 f"n_components={self.n_components} must be None or {table.n_components}, the "
                 "dimension of the static model."
             )
-        texts = self._read(table.vocabulary, documents)
-        if self.quantize is None and not (texts.n_lexical or self.min_df):
-            if table.rule != texts.rule:
-                table = replace(table, rule=texts.rule)
+        tokenizer = self._tokenizer(table.vocabulary, texts)
+        if self.quantize is None and not self._looks_at_documents():
+            if table.rule != tokenizer.rule:
+                table = replace(table, rule=tokenizer.rule)
             return self._set(table, table.n_components, {})
-        return self._finish(table.vocabulary, _Result(table.vectors(), table.bigrams, {}), texts)
+        documents = self._read(texts, tokenizer)
+        rows = Rows(table.vocabulary, table.vectors(), table.bigrams)
+        return self._finish(rows, documents, {})
 
     def _load(self, table: StaticTable) -> Self:
-        """Take a static model where there are no texts yet."""
-        self._check_combinations()
-        for name, needs_texts in (
+        """Take a static model where there are no documents yet."""
+        for name, needs_documents in (
             ("lexical_components", self.lexical_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),
+            ("ngram_range", self.ngram_range == (1, 2)),
         ):
-            if needs_texts:
+            if needs_documents:
                 raise ValueError(
-                    f"{name}={getattr(self, name)} needs texts: load without it, then set it with "
-                    "set_params and call fit."
+                    f"{name}={getattr(self, name)} needs documents: load without it, then set it "
+                    "with set_params and call fit."
                 )
         return self._keep(table, [])
 
-    def _read(self, vocabulary: Vocabulary, documents: list[str]) -> "_Texts":
-        # Without a seed too the candidates of a search must show the teacher the same texts.
-        seed = 0 if self.random_state is None else self.random_state
-        seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
-        tokenizer, rule = self._tokenizer(vocabulary, documents)
-        told = documents if self._looks_at_texts() else []
-        in_order = in_random_order(told, seed)
-        corpus = Corpus.from_documents(in_order, tokenizer, self.max_length).known()
-        if self.distill_on == "corpus" and not corpus.documents:
-            raise ValueError("X has no text with a known token.")
-        return _Texts(corpus, rule, tokenizer, seed, self._n_lexical(len(corpus.documents)))
+    def _lexical_components(self) -> int | Literal["auto"]:
+        plain = self.distill_on == "vocabulary" and self.ngram_range == (1, 1)
+        return 0 if plain and self.lexical_components == "auto" else self.lexical_components
 
-    def _finish(self, vocabulary: Vocabulary, result: "_Result", texts: "_Texts") -> Self:
-        """Add the lexical components, drop what is rare, and store."""
-        vectors, bigrams = result.vectors, result.bigrams
-        if texts.n_lexical or self.min_df:
-            counts = texts.corpus.counts(len(vocabulary), bigrams)
-            vectors = with_lexical_rows(vectors, counts, texts.n_lexical, texts.seed)
-            frequencies = np.bincount(counts.indices, minlength=len(vectors))
-            kept = frequencies >= self.min_df
-            if not kept[: len(vocabulary)].any():
-                raise ValueError(f"min_df={self.min_df} leaves no token: none is in so many texts.")
-            if not kept.all():
-                vocabulary, bigrams = _kept_rows(vocabulary, bigrams, kept)
-                vectors = vectors[kept]
-        table = StaticTable.from_vectors(vocabulary, vectors, self.quantize, texts.rule, bigrams)
-        return self._set(table, result.vectors.shape[1], result.facts)
+    def _looks_at_documents(self) -> bool:
+        return self.distill_on == "corpus" or self.min_df > 0 or self._lexical_components() != 0
+
+    def _tokenizer(self, vocabulary: Vocabulary, texts: list[str]) -> FastTokenizer:
+        tokenizer = exact_tokenizer(vocabulary, texts)
+        if self.verbose and tokenizer.rule is None:
+            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
+        return tokenizer
+
+    def _read(self, texts: list[str], tokenizer: FastTokenizer) -> Documents:
+        return read_documents(
+            texts if self._looks_at_documents() else [],
+            tokenizer,
+            max_length=self.max_length,
+            lexical_components=self._lexical_components(),
+            random_state=self.random_state,
+        )
+
+    def _finish(self, rows: Rows, documents: Documents, facts: dict[str, Any]) -> Self:
+        finished = finish(
+            rows,
+            documents,
+            bigrams=self.ngram_range == (1, 2),
+            max_features=self.max_features,
+            min_df=self.min_df,
+        )
+        table = StaticTable.from_vectors(
+            finished.vocabulary,
+            finished.vectors,
+            self.quantize,
+            documents.tokenizer.rule,
+            finished.bigrams,
+        )
+        return self._set(table, rows.vectors.shape[1], facts)
 
     def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
         """Set all fitted attributes at once, and leave none of an earlier fit."""
-        for name in ("explained_variance_ratio_", "fidelity_"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("explained_variance_ratio_", None)
         self.__dict__.update(facts)
         self.n_components_ = n_components
         self.table_ = table
         return self
 
-    def _check_combinations(self) -> None:
-        """Raise on parameters that do not go together."""
-        ngram_range = tuple(self.ngram_range)
-        if ngram_range not in ((1, 1), (1, 2)):
-            raise ValueError(f"ngram_range must be (1, 1) or (1, 2), got {self.ngram_range!r}.")
-        for name, is_asked in (
-            ("ngram_range=(1, 2)", ngram_range == (1, 2)),
-            ("compute_fidelity=True", self.compute_fidelity),
-        ):
-            if is_asked and self.distill_on != "corpus":
-                raise ValueError(f"{name} needs distill_on='corpus', got {self.distill_on!r}.")
-
-    def _looks_at_texts(self) -> bool:
-        return (
-            self.distill_on == "corpus"
-            or self.frequencies == "corpus"
-            or self.min_df > 0
-            or self.lexical_components not in ("auto", 0)
-        )
-
-    def _n_lexical(self, n_texts: int) -> int:
-        if self.lexical_components == "auto":
-            return min(_LEXICAL_COMPONENTS, n_texts) if self.distill_on == "corpus" else 0
-        if self.lexical_components > n_texts:
-            raise ValueError(
-                f"lexical_components={self.lexical_components} must be at most {n_texts}, the "
-                "number of texts in X with a known token."
-            )
-        return int(self.lexical_components)
-
-    def _check_n_texts(self, n_texts: int, reason: str = "") -> None:
-        if (self.n_components or 0) > n_texts:
-            raise ValueError(
-                f"n_components={self.n_components} must be at most {n_texts}, the number of texts "
-                f"that distill_on='corpus' fits to{reason}."
-            )
-
-    def _distil_vocabulary(self, outputs: "Outputs", texts: "_Texts") -> "_Result":
-        vectors, explained = pca(outputs.of_vocabulary(), self.n_components)
-        if self.sif_coefficient is not None:
-            if self.frequencies == "zipf":
-                probabilities = zipf_probabilities(len(vectors))
-            else:
-                counts = np.bincount(texts.corpus.rows, minlength=len(vectors))
-                probabilities = corpus_probabilities(counts)
-            vectors *= sif_weights(probabilities, self.sif_coefficient)[:, None]
-        return _Result(vectors.astype(np.float32), None, {"explained_variance_ratio_": explained})
-
-    def _distil_corpus(self, outputs: "Outputs", texts: "_Texts", stacklevel: int) -> "_Result":
-        corpus, documents = texts.corpus, texts.corpus.documents
-        inputs = outputs.inputs_of(documents, self.max_teacher_tokens)
-        n_read = len(inputs)
-        if n_read < len(documents):
-            self._check_n_texts(n_read, f", given max_teacher_tokens={self.max_teacher_tokens}")
-        # Of a long text the teacher reads a part; only that part can explain its embedding.
-        limits = [n for n in (outputs.room, self.max_length) if n is not None]
-        read = Corpus.from_documents(documents[:n_read], texts.tokenizer, min(limits, default=None))
-        if not len(read.rows):
-            raise ValueError(
-                f"No text in X has a known token among the first {min(limits)}, which is as far "
-                "as the teacher or max_length reads."
-            )
-        token_outputs = outputs.of_vocabulary().astype(np.float64)
-        token_outputs -= token_outputs.mean(axis=0)
-        embeddings = outputs.of_texts(inputs)
-        if n_read < len(documents):
-            n_distinct, n_distinct_read = len(set(documents)), len(set(documents[:n_read]))
-            rest = outputs.duration(n_distinct - n_distinct_read)
-            warnings.warn(
-                f"The teacher read {n_distinct_read} of {n_distinct} texts, which is as far as "
-                f"max_teacher_tokens={self.max_teacher_tokens} goes{rest}.",
-                stacklevel=stacklevel,
-            )
-        directions, shares = leading_directions(embeddings, self.n_components)
-        facts: dict[str, Any] = {"explained_variance_ratio_": shares}
-        targets = embeddings @ directions
-
-        def fit(stop: int) -> tuple[NDArray[np.float32], Bigrams | None]:
-            part = read.part(0, stop)
-            bigrams = None
-            if tuple(self.ngram_range) == (1, 2):
-                bigrams = most_frequent_bigrams(
-                    part.rows, part.offsets, len(token_outputs), self.max_features
-                )
-            counts = part.counts(len(token_outputs), bigrams)
-            rows = fit_rows(counts, part.lengths, token_outputs, targets[:stop], self.alpha)
-            return rows, bigrams
-
-        def mean_cosine(start: int, stop: int, rows: Any, bigrams: Bigrams | None) -> float:
-            counts = corpus.part(start, stop).counts(len(token_outputs), bigrams)
-            features = counts @ rows
-            products = np.einsum("ij,ij->i", features, targets[start:stop])
-            lengths = np.linalg.norm(features, axis=1)
-            return float(np.mean(products / np.where(lengths > 0, lengths, 1)))
-
-        result = fit(n_read)
-        if self.compute_fidelity:
-            facts["fidelity_"] = {"fitted": mean_cosine(0, n_read, *result), "held_out": np.nan}
-            n_fitted = n_read - max(n_read // 10, 1)
-            if len(read.part(0, n_fitted).rows):
-                held_out = mean_cosine(n_fitted, n_read, *fit(n_fitted))
-                facts["fidelity_"]["held_out"] = held_out
-        return _Result(*result, facts)
-
-    def _tokenizer(
-        self, vocabulary: Vocabulary, documents: list[str]
-    ) -> tuple[FastTokenizer, Rule | None]:
-        """Make sure, on real text too, that parts of documents have the tokens of the whole."""
-        rule = cut_rule(vocabulary.tokenizer)
-        if rule is not None:
-            tokenizer = FastTokenizer(vocabulary, rule)
-            tried = islice(batches(documents), _TRIED_BATCHES)
-            if all(agrees(tokenizer, vocabulary, documents[batch]) for batch in tried):
-                return tokenizer, rule
-        if self.verbose:
-            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
-        return FastTokenizer(vocabulary, None), None
-
-    def _transform(self, documents: list[str], stacklevel: int) -> NDArray[np.float32]:
+    def _transform(self, documents: list[str]) -> NDArray[np.float32]:
         features, n_empty = self.table_.transform(
             documents, max_length=self.max_length, norm=self.norm, n_jobs=self.n_jobs
         )
         if n_empty:
-            warnings.warn(
-                f"{n_empty} of {len(documents)} texts have no known token; their features are "
-                "zero.",
-                stacklevel=stacklevel,
+            warn(
+                f"{n_empty} of {len(documents)} texts have no known token; their features are zero."
             )
         return features
 
     @property
     def vectors_(self) -> NDArray[np.float32]:
         """The vector of each token and pair, shape (n_tokens + n_bigrams, n_features)."""
+        check_is_fitted(self)
         return self.table_.vectors()
 
     @property
     def vocabulary_(self) -> dict[str, int]:
         """Row of each token and pair in `vectors_`."""
+        check_is_fitted(self)
         rows = self.table_.vocabulary.row_of_token
         if self.table_.bigrams is None:
             return rows
@@ -843,35 +729,3 @@ default="auto"
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a distillation gives: a table, and fitted attributes by their names."""
-
-    vectors: NDArray[np.float32]
-    bigrams: Bigrams | None
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """What `fit` makes of the texts that it is given."""
-
-    corpus: Corpus
-    rule: Rule | None
-    tokenizer: FastTokenizer
-    seed: int
-    n_lexical: int
-
-
-def _kept_rows(
-    vocabulary: Vocabulary, bigrams: Bigrams | None, kept: NDArray[np.bool_]
-) -> tuple[Vocabulary, Bigrams | None]:
-    """Leave out the other rows; whatever has a pair has both its tokens."""
-    kept_tokens, kept_pairs = kept[: len(vocabulary)], kept[len(vocabulary) :]
-    smaller = Vocabulary(vocabulary.tokenizer, vocabulary.token_ids[kept_tokens])
-    if bigrams is None:
-        return smaller, None
-    new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
-    return smaller, Bigrams(new_row[bigrams.pairs[kept_pairs]], len(smaller))

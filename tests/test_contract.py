@@ -60,9 +60,9 @@ def test_fit_is_idempotent(vectorizer, texts):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("frequencies", ["zipf", "corpus"])
-def test_fit_transform_is_fit_then_transform(vectorizer, texts, frequencies):
-    vectorizer.set_params(frequencies=frequencies)
+@pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+def test_fit_transform_is_fit_then_transform(vectorizer, texts, distill_on):
+    vectorizer.set_params(distill_on=distill_on)
     together = vectorizer.fit_transform(iter(texts))
     np.testing.assert_array_equal(together, vectorizer.transform(texts))
     np.testing.assert_array_equal(together, clone(vectorizer).fit(texts).transform(texts))

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from sklearn_static._distill import (
     check_n_components,
-    corpus_probabilities,
+    leading_directions,
     pca,
     sif_weights,
+    with_unfitted_columns,
     zipf_probabilities,
 )
 
@@ -47,38 +49,79 @@ def test_pca_signs_do_not_depend_on_the_order_of_the_tokens(outputs):
     np.testing.assert_allclose(reverse[::-1], scores, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("n_components", "message"),
-    [
-        (33, "n_components=33 must be at most 32, the teacher's dimension"),
-        (29, "n_components=29 must be at most 28, the number of tokens"),
-        (None, "n_components=None must be at most 28, the number of tokens"),
-    ],
-)
-def test_more_components_than_there_are(n_components, message):
-    with pytest.raises(ValueError, match=message):
-        check_n_components(n_components, dimension=32, n_tokens=28)
+def test_pca_is_that_of_scikit_learn(outputs):
+    expected = PCA(5, svd_solver="covariance_eigh").fit(outputs.astype(float))
+    scores, ratio = pca(outputs, 5)
+    np.testing.assert_allclose(scores, expected.transform(outputs.astype(float)), atol=1e-8)
+    np.testing.assert_allclose(ratio, expected.explained_variance_ratio_)
 
 
-@pytest.mark.parametrize("n_components", [28, 1, 0.99])
+def test_pca_of_what_does_not_vary():
+    scores, ratio = pca(np.ones((4, 3), dtype=np.float32), None)
+    np.testing.assert_array_equal(scores, np.zeros((4, 3)))
+    np.testing.assert_array_equal(ratio, np.zeros(3))
+
+
+@pytest.fixture
+def token_outputs() -> np.ndarray:
+    """One of nine axes has most of their length, then the next."""
+    outputs = np.random.default_rng(1).standard_normal((30, 9)) * np.geomspace(1, 1e-3, 9)
+    return outputs - outputs.mean(axis=0)
+
+
+class TestLeadingDirections:
+    def test_they_are_the_right_singular_vectors(self, token_outputs):
+        embeddings = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32) + 1
+        directions, shares = leading_directions(embeddings, token_outputs, 4)
+        _, values, vectors = np.linalg.svd(embeddings, full_matrices=False)
+        np.testing.assert_allclose(np.abs(directions.T), np.abs(vectors[:4]), atol=1e-4)
+        np.testing.assert_allclose(shares, values[:4] ** 2 / (values**2).sum(), rtol=1e-4)
+
+    def test_a_share(self):
+        embeddings = np.diag(np.sqrt([6, 3, 1])).astype(np.float32)
+        for share, n_components in ((0.55, 1), (0.7, 2), (0.99, 3)):
+            assert leading_directions(embeddings, np.eye(3), share)[0].shape == (3, n_components)
+
+    def test_none_keeps_all_and_loses_nothing(self):
+        embeddings = np.ones((1, 5), dtype=np.float32)
+        directions, shares = leading_directions(embeddings, np.eye(5), None)
+        np.testing.assert_allclose(directions @ directions.T, np.eye(5), atol=1e-6)
+        np.testing.assert_allclose(shares, [1, 0, 0, 0, 0], atol=1e-6)
+
+    def test_beyond_the_documents_span_they_are_those_of_the_tokens(self, token_outputs):
+        embeddings = np.eye(9, dtype=np.float32)[[4, 4, 4, 2]]
+        directions, shares = leading_directions(embeddings, token_outputs, 7)
+        expected = np.eye(9)[[4, 2]]
+        np.testing.assert_allclose(directions[:, :2].T, expected, atol=1e-6)
+        np.testing.assert_allclose(shares, [0.75, 0.25, 0, 0, 0, 0, 0], atol=1e-12)
+        rest = token_outputs.copy()
+        rest[:, [4, 2]] = 0
+        _, _, axes = np.linalg.svd(rest)
+        np.testing.assert_allclose(np.abs(directions[:, 2:].T), np.abs(axes[:5]), atol=1e-5)
+
+
+def test_unfitted_columns_are_the_outputs_on_the_scale_of_the_others(token_outputs):
+    fitted = np.vstack([2 * token_outputs[:, :3], np.ones((4, 3))]).astype(np.float32)
+    vectors = with_unfitted_columns(fitted, token_outputs)
+    np.testing.assert_array_equal(vectors[:, :3], fitted)
+    np.testing.assert_allclose(vectors[:30, 3:], 2 * token_outputs[:, 3:], rtol=1e-5)
+    assert not vectors[30:, 3:].any()
+
+
+def test_more_components_than_the_teacher_has():
+    with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's dim"):
+        check_n_components(33, dimension=32)
+
+
+@pytest.mark.parametrize("n_components", [32, 1, 0.99, None])
 def test_components_that_there_are(n_components):
-    check_n_components(n_components, dimension=32, n_tokens=28)
+    check_n_components(n_components, dimension=32)
 
 
 def test_zipf():
     p = zipf_probabilities(4)
     assert p.sum() == pytest.approx(1)
     np.testing.assert_allclose(p / p[0], [1, 2 / 3, 2 / 4, 2 / 5])
-
-
-def test_corpus_probabilities_lie_between_the_counts_and_the_prior():
-    counts = np.array([0, 900_000, 100_000, 0])
-    p = corpus_probabilities(counts)
-    assert p.sum() == pytest.approx(1)
-    assert (p > 0).all()
-    assert zipf_probabilities(4)[1] < p[1] < 0.9
-    assert p[0] > p[3]  # both unseen: the prior decides
-    np.testing.assert_allclose(corpus_probabilities(counts * 0), zipf_probabilities(4))
 
 
 def test_sif():

@@ -61,18 +61,6 @@ class TestFit:
         p = 1 / ranks / np.sum(1 / ranks)
         np.testing.assert_allclose(weights, 1e-4 / (1e-4 + p), rtol=1e-4)
 
-    def test_corpus_frequencies_weigh_frequent_tokens_down(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, sif_coefficient=1e-2, frequencies="corpus"
-        )
-        rows = {}
-        for corpus in ("return", "value"):
-            vectorizer.fit([f"{corpus} " * 500_000])
-            lengths = np.linalg.norm(vectorizer.vectors_, axis=1)
-            rows[corpus] = {t: lengths[vectorizer.vocabulary_[t]] for t in ("return", "value")}
-        assert rows["return"]["return"] < rows["value"]["return"] / 5
-        assert rows["value"]["value"] < rows["return"]["value"] / 5
-
     def test_n_components(self, bert_folder):
         def fit(n_components):
             return StaticEmbeddingVectorizer(bert_folder, n_components=n_components).fit(["a"])
@@ -91,12 +79,12 @@ class TestFit:
         assert "Teacher" not in capfd.readouterr().err
 
     @pytest.mark.parametrize("n_components", [401, None])
-    def test_more_components_than_there_are_tokens(self, n_components, tmp_path):
+    def test_fewer_tokens_than_the_teacher_has_dimensions(self, n_components, tmp_path):
         folder = save_transformer("bert", tmp_path, hidden_size=512)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components)
-        with pytest.raises(ValueError, match=f"n_components={n_components} must be at most 400"):
-            vectorizer.fit(["a"])
-        assert vectorizer.set_params(n_components=400).fit(["a"]).n_components_ == 400
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
+        assert vectorizer.n_components_ == (n_components or 512)
+        assert np.isfinite(vectorizer.transform(["a list"])).all()
+        np.testing.assert_allclose(vectorizer.explained_variance_ratio_[400:], 0, atol=1e-12)
 
     @pytest.mark.parametrize(
         ("X", "error", "message"),
@@ -121,7 +109,6 @@ class TestFit:
             {"n_components": 0},
             {"n_components": 1.5},
             {"sif_coefficient": 0.0},
-            {"frequencies": "wiki"},
             {"pooling": "max"},
             {"norm": "l1"},
             {"quantize": "int4"},
@@ -142,6 +129,29 @@ class TestFit:
         vectorizer = StaticEmbeddingVectorizer(NO_MODEL, local_files_only=True)
         with pytest.raises(OSError, match=f"model='{NO_MODEL}' is not a local folder"):
             vectorizer.fit(["a"])
+
+    @pytest.mark.parametrize(
+        ("sif_coefficient", "quantize"), [(1e-300, None), (1e-300, "int8"), (1e-9, "float16")]
+    )
+    def test_a_sif_coefficient_that_leaves_nothing(
+        self, sif_coefficient, quantize, bert_folder, capfd
+    ):
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, sif_coefficient=sif_coefficient, quantize=quantize, memory=None, verbose=1
+        )
+        with pytest.raises(ValueError, match=f"sif_coefficient={sif_coefficient} gives all token"):
+            vectorizer.fit(["a"])
+        assert "Teacher" not in capfd.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("sif_coefficient", "quantize"), [(1e-30, None), (1e-30, "int8"), (1e-4, "float16")]
+    )
+    def test_a_small_sif_coefficient(self, sif_coefficient, quantize, bert_folder, texts):
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, sif_coefficient=sif_coefficient, quantize=quantize
+        )
+        features = vectorizer.fit_transform(texts)
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-3)
 
     def test_refit_replaces_everything(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"])
@@ -252,6 +262,13 @@ class TestTransform:
             StaticEmbeddingVectorizer().transform(["a"])
         with pytest.raises(NotFittedError):
             StaticEmbeddingVectorizer().get_feature_names_out()
+
+    @pytest.mark.parametrize("name", ["vectors_", "vocabulary_"])
+    def test_attributes_before_fit(self, name):
+        vectorizer = StaticEmbeddingVectorizer()
+        assert not hasattr(vectorizer, name)
+        with pytest.raises(NotFittedError, match="This StaticEmbeddingVectorizer instance is not"):
+            getattr(vectorizer, name)
 
 
 class TestInScikitLearn:

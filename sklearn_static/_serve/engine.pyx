@@ -158,11 +158,13 @@ cdef class FastTokenizer:
     """
 
     cdef object vocabulary
+    cdef readonly object rule
     cdef WordPiece* words
     cdef Pieces* pieces
 
     def __cinit__(self, vocabulary, rule):
         self.vocabulary = vocabulary
+        self.rule = rule
         if rule == "characters":
             self.words = new WordPiece()
             self._fill_words()

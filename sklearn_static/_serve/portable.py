@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_static._serve.cuts import Rule
+
 if TYPE_CHECKING:
     from sklearn_static._vocabulary import Vocabulary
 
@@ -27,7 +29,7 @@ class FastTokenizer:
 
     n_pieces = 0
 
-    def __init__(self, vocabulary: "Vocabulary", rule: str | None) -> None:
+    def __init__(self, vocabulary: "Vocabulary", rule: Rule | None) -> None:
         warnings.warn(
             "The compiled extension of sklearn-static is missing: transform gives the same "
             "features, some 30 times slower. Install a wheel, or a C++ compiler and then "
@@ -35,6 +37,7 @@ class FastTokenizer:
             stacklevel=2,
         )
         self._vocabulary = vocabulary
+        self.rule = rule
 
     def tokenize(self, documents: list[str], max_length: int | None = None) -> TokenRows:
         """Find the rows of each document's tokens."""

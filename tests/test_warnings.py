@@ -1,0 +1,69 @@
+"""Warnings name the user's line, whatever stands between."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._warnings import warn
+
+LABELS = [0, 1, 0, 1]
+TEXTS = ["the list", "", "a name", "the value"]
+
+
+def check(call: Callable[[], object], said: str = "1 of 4 texts have no known token") -> None:
+    """Each warning is at the line of `call`, which is one line long."""
+    with pytest.warns(UserWarning, match=said) as caught:
+        call()
+    _, first_line = inspect.getsourcelines(call)
+    assert {(w.filename, w.lineno) for w in caught} == {(__file__, first_line)}
+
+
+@pytest.fixture
+def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
+    return StaticEmbeddingVectorizer(bert_folder, n_components=4)
+
+
+def test_transform(vectorizer):
+    check(lambda: vectorizer.fit_transform(TEXTS))
+    check(lambda: vectorizer.transform(TEXTS))
+    vectorizer.set_output(transform="pandas")
+    check(lambda: vectorizer.transform(TEXTS))
+
+
+def test_fit(vectorizer, texts):
+    vectorizer.set_params(distill_on="corpus", max_teacher_tokens=2000)
+    check(lambda: vectorizer.fit(texts), "The teacher read")
+    check(lambda: vectorizer.fit_transform(texts), "The teacher read")
+
+
+def test_composites(vectorizer, tmp_path):
+    pipeline = make_pipeline(FunctionTransformer(), vectorizer, LogisticRegression())
+    check(lambda: pipeline.fit(TEXTS, LABELS))
+    check(lambda: pipeline.predict(TEXTS))
+    pipeline.set_params(memory=str(tmp_path))
+    check(lambda: pipeline.fit(TEXTS, LABELS))
+    check(lambda: make_union(vectorizer).fit_transform(TEXTS))
+    columns = ColumnTransformer([("text", vectorizer, 0)])
+    check(lambda: columns.fit_transform([[text] for text in TEXTS]))
+
+
+def test_searches(vectorizer):
+    pipeline = make_pipeline(vectorizer, LogisticRegression())
+    check(lambda: cross_val_score(pipeline, TEXTS * 2, LABELS * 2, cv=2))
+
+
+def test_categories_and_filters():
+    with pytest.warns(FutureWarning, match="soon") as caught:
+        warn("soon", FutureWarning)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warn("never shown")
