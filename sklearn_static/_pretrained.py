@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sklearn_static._folder import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._source import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary, unknown_id
 

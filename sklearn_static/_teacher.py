@@ -25,7 +25,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sklearn_static._folder import Folder, Source, join
+from sklearn_static._folder import Folder
+from sklearn_static._source import Source, join
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:

@@ -31,11 +31,12 @@ from sklearn_static._distill import (
     zipf_probabilities,
 )
 from sklearn_static._documents import as_documents, batches
-from sklearn_static._folder import Source, distilling, read_folder
+from sklearn_static._folder import distilling, read_folder
 from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._pieces import PieceIndex, piece_rule
 from sklearn_static._pretrained import read_static, write_static
 from sklearn_static._ridge import fit_rows, leading_directions
+from sklearn_static._source import Source
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 from sklearn_static._words import WordVectors, read_words

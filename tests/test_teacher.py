@@ -19,7 +19,8 @@ from teachers import (
     write_json,
 )
 
-from sklearn_static._folder import Folder, Source, read_folder
+from sklearn_static._folder import Folder, read_folder
+from sklearn_static._source import Source
 from sklearn_static._teacher import Teacher, load_teacher
 from sklearn_static._vocabulary import Vocabulary
 
@@ -362,7 +363,8 @@ class TestHub:
 
     def load_offline(self, cache: Path, model: str = "org/tiny") -> str:
         code = f"""
-from sklearn_static._folder import Source, read_folder
+from sklearn_static._folder import read_folder
+from sklearn_static._source import Source
 from sklearn_static._teacher import load_teacher
 try:
     folder = read_folder(Source({model!r}, None, False, True), "auto")
@@ -382,7 +384,8 @@ except OSError as error:
             (repo / "refs").mkdir(exist_ok=True)
             (repo / "refs" / "main").write_text(commit)
             code = """
-from sklearn_static._folder import Source, read_folder
+from sklearn_static._folder import read_folder
+from sklearn_static._source import Source
 print(read_folder(Source("org/tiny", None, False, True), "auto").fingerprint())
 """
             found.add(run_offline(code, cache))
