@@ -4,7 +4,6 @@ import math
 import os
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 from joblib import Memory
+
+from sklearn_static._warnings import warn
 
 _FOLDER_VARIABLE = "SKLEARN_STATIC_CACHE"
 _LIMIT_VARIABLE = "SKLEARN_STATIC_CACHE_MB"
@@ -228,10 +229,9 @@ class Store:
         try:
             yield
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: no possible path
-            warnings.warn(
+            warn(
                 f"The teacher's outputs are not kept, since the cache in {self._folder} failed: "
-                f"{error}. (sklearn_static.clear_cache resets it.)",
-                stacklevel=3,
+                f"{error}. (sklearn_static.clear_cache resets it.)"
             )
             self._folder = None
 
