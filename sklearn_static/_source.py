@@ -2,9 +2,20 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
+
+from sklearn_static._warnings import warn
+
+# How long the hub may take to say at which commit a model is, and how long its answer or its
+# silence counts: the fits of a search must not ask, and wait, again and again.
+_SECONDS_TO_ANSWER = 3.0
+_SECONDS_TO_COUNT = 60.0
 
 
 @dataclass(frozen=True)
@@ -28,9 +39,33 @@ class Source:
     trust_remote_code: bool
     local_files_only: bool
     _found: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    _parsed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the model is a local folder."""
+        return os.path.isdir(self.model)
+
+    @property
+    def hub_options(self) -> dict[str, Any]:
+        """How other clients of the hub get the same files, and ask it no more than is needed."""
+        if self.is_folder:
+            return {"revision": self.revision, "local_files_only": self.local_files_only}
+        commit = self._on_hub.commit
+        return {"revision": commit or self.revision, "local_files_only": commit is None}
+
+    @cached_property
+    def _on_hub(self) -> "_Answer":
+        from huggingface_hub import constants
+
+        if self.local_files_only:
+            return _Answer(None, "local_files_only=True", is_chosen=True)
+        if constants.HF_HUB_OFFLINE:
+            return _Answer(None, "the environment variable HF_HUB_OFFLINE is set", is_chosen=True)
+        return _ask_hub(self.model, self.revision, int(time.monotonic() // _SECONDS_TO_COUNT))
 
     def path(self, filename: str) -> str | None:
-        """Find a file, and fetch it if need be; ask the hub for each file once.
+        """Find a file, and fetch it if need be.
 
         Parameters
         ----------
@@ -45,60 +80,74 @@ class Source:
         Raises
         ------
         OSError
-            If there is no such model or the hub is out of reach.
+            If there is no such model, or it is not on this machine and the hub is out of reach.
+
+        Warns
+        -----
+        UserWarning
+            If the hub is out of reach and the copy on this machine is used.
         """
         if filename not in self._found:
             self._found[filename] = self._find(filename)
         return self._found[filename]
 
     def _find(self, filename: str) -> str | None:
-        if os.path.isdir(self.model):
+        if self.is_folder:
             path = os.path.join(self.model, filename)
             return path if os.path.exists(path) else None
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
+        from huggingface_hub.errors import HFValidationError
 
         try:
-            return hf_hub_download(
-                self.model,
-                filename,
-                revision=self.revision,
-                local_files_only=self.local_files_only,
-            )
-        except LocalEntryNotFoundError as error:
-            if self._known_to_be_missing(filename):
-                return None
-            raise self._not_loaded(filename, error) from error
-        except EntryNotFoundError:
-            return None
-        except (OSError, HfHubHTTPError, HFValidationError) as error:
-            raise self._not_loaded(filename, error) from error
+            return self._find_on_hub(filename)
+        except HFValidationError as error:
+            raise OSError(
+                f"model={self.model!r} is neither an existing folder nor a name on the hub, such "
+                "as 'sentence-transformers/all-MiniLM-L6-v2'."
+            ) from error
 
-    def _known_to_be_missing(self, filename: str) -> bool:
-        """Tell from the local cache alone, the hub being out of reach."""
+    def _find_on_hub(self, filename: str) -> str | None:
         from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 
-        cached = try_to_load_from_cache(self.model, filename, revision=self.revision)
-        if cached is _CACHED_NO_EXIST:  # the hub was asked before, and had none
-            return True
+        answer = self._on_hub
+        revision = answer.commit or self.revision
+        copy = try_to_load_from_cache(self.model, filename, revision=revision)
+        if isinstance(copy, str):
+            if answer.commit is None and not answer.is_chosen and not any(self._found.values()):
+                warn(
+                    f"The hub could not be asked for model={self.model!r} ({answer.reason}); the "
+                    "copy on this machine is used. (local_files_only=True does so without asking.)"
+                )
+            return copy
+        if copy is _CACHED_NO_EXIST:  # the hub was asked before, and had none
+            return None
+        if answer.commit is not None:
+            return self._fetch(filename)
         # Whoever fetched modules.json fetched all of the model.
-        modules = try_to_load_from_cache(self.model, "modules.json", revision=self.revision)
-        return isinstance(modules, str)
+        if isinstance(try_to_load_from_cache(self.model, "modules.json", revision=revision), str):
+            return None
+        raise self._not_loaded(filename, answer.reason)
 
-    def _not_loaded(self, filename: str, error: Exception) -> OSError:
-        where = "the local cache (local_files_only=True)" if self.local_files_only else "the hub"
+    def _fetch(self, filename: str) -> str | None:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        try:
+            # By the name of the branch, for which the client's cache then notes the commit.
+            return hf_hub_download(self.model, filename, revision=self.revision)
+        except Exception as error:  # what it raises depends on the HTTP library of its version
+            is_silent = isinstance(error, LocalEntryNotFoundError)
+            if isinstance(error, EntryNotFoundError) and not is_silent:
+                return None
+            raise self._not_loaded(filename, _in_a_line(error)) from error
+
+    def _not_loaded(self, filename: str, reason: str) -> OSError:
         return OSError(
-            f"model={self.model!r} is not a local folder, and its {filename} could not be loaded "
-            f"from {where}: {error}"
+            f"model={self.model!r} is not a local folder, and its {filename} is neither on this "
+            f"machine nor could it be loaded from the hub ({reason})."
         )
 
     def json(self, filename: str, *, required: bool = False) -> Any:
-        """Parse a JSON file.
+        """Parse a JSON file, once.
 
         Parameters
         ----------
@@ -119,15 +168,57 @@ class Source:
         ValueError
             If it is not JSON.
         """
+        if filename not in self._parsed:
+            self._parsed[filename] = self._parse(filename)
+        if required and self._parsed[filename] is None:
+            kind = "a local folder, but" if self.is_folder else "on the hub, but"
+            raise OSError(f"model={self.model!r} is {kind} has no file {filename}.")
+        return self._parsed[filename]
+
+    def _parse(self, filename: str) -> Any:
         path = self.path(filename)
         if path is None:
-            if required:
-                raise OSError(f"model={self.model!r} has no file {filename}.")
             return None
         try:
             return json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the hub says of a model: its commit, or why it says nothing."""
+
+    commit: str | None
+    reason: str = ""
+    is_chosen: bool = False  # by the user, not to ask
+
+
+@lru_cache(maxsize=32)
+def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
+    """Ask for the commit of a model, once in a period of time."""
+    from huggingface_hub import model_info
+
+    answers: SimpleQueue[_Answer] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            info = model_info(model, revision=revision, timeout=_SECONDS_TO_ANSWER)
+            answers.put(_Answer(info.sha))
+        except Exception as error:  # what it raises depends on the HTTP library of its version
+            answers.put(_Answer(None, _in_a_line(error)))
+
+    # The client's timeout counts for each address of the hub and each part of the answer anew.
+    Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=_SECONDS_TO_ANSWER)
+    except Empty:
+        return _Answer(None, f"no answer within {_SECONDS_TO_ANSWER:.0f} seconds")
+
+
+def _in_a_line(error: Exception) -> str:
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}"
 
 
 def read_modules(source: Source) -> list[dict[str, str]] | None:

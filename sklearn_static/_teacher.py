@@ -185,9 +185,8 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
 def _loading(source: Source, path: str) -> dict[str, Any]:
     return {
         "subfolder": path,
-        "revision": source.revision,
-        "local_files_only": source.local_files_only,
         "trust_remote_code": source.trust_remote_code,
+        **source.hub_options,
     }
 
 

@@ -380,7 +380,7 @@ default="auto"
         ValueError
             If the folder is of another kind, a file is damaged, or its files do not fit together.
         """
-        source = Source(os.fspath(name_or_folder), revision, False, local_files_only)
+        source = Source(os.path.expanduser(name_or_folder), revision, False, local_files_only)
         static = read_static(source)
         if static is None:
             raise ValueError(
@@ -584,7 +584,10 @@ default="auto"
         if isinstance(self.model, StaticTable):
             return self._keep(self.model, documents)
         source = Source(
-            os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
+            os.path.expanduser(self.model),
+            self.revision,
+            self.trust_remote_code,
+            self.local_files_only,
         )
         static = read_static(source)
         if static is not None:
