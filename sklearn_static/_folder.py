@@ -1,14 +1,17 @@
 """What the files of a teacher say, its weights aside; needs no torch."""
 
+import fnmatch
 import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from sklearn.utils.fixes import parse_version
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
@@ -35,6 +38,15 @@ _TRANSFORMER_SETTINGS = [
 ]
 # Their first positions stand for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+# What `fit` needs and `transform` does not; the extra `distill` of pyproject.toml says the same.
+_NEEDED = {"torch": "2.7", "transformers": "4.49"}
+_INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
+_SERVING = "(A fitted vectorizer transforms without it.)"
+# What a transformer cannot be without besides config.json: one file of each kind.
+_INDISPENSABLE = {
+    "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
+    "weights": ["model.safetensors", "*.safetensors", "*.bin"],
+}
 # What can change an output. Not the exports to other runtimes that lie in folders of their own.
 _TELLING_FILES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
@@ -84,7 +96,9 @@ class Folder:
             SHA-256 in hexadecimal: of the commit of a model of the hub, else of the files.
         """
         facts = [repr((self.pooling, self.source.trust_remote_code))]
-        if os.path.isdir(self.source.model):
+        # They may have corrected the teacher's class. Where they were built ("+cpu") is no matter.
+        facts += [f"{k} {v.partition('+')[0]}" for k, v in teacher_versions().items()]
+        if self.source.is_folder:
             for path in sorted({"", self.transformer_path, *self.dense_paths}):
                 files = sorted(Path(self.source.model, path).iterdir())
                 facts += [
@@ -150,6 +164,9 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
         prompt = default_prompt(source)
     if pooling != "auto":
         modes = (_POOLING_BY_PARAMETER[pooling],)
+    config = source.json(join(transformer_path, "config.json"), required=True)
+    if source.is_folder:
+        _check_complete(source.model, transformer_path)
     tokenizer_settings = source.json(join(transformer_path, "tokenizer_config.json")) or {}
     return Folder(
         source,
@@ -157,11 +174,23 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
         modes,
         dense_paths,
         _read_tokenizer(source, transformer_path, tokenizer_settings, settings),
-        _longest_input(source, transformer_path, tokenizer_settings, settings),
+        _longest_input(config, tokenizer_settings, settings),
         prompt,
         pools_prompt,
         tokenizer_settings.get("truncation_side") == "left",
     )
+
+
+def _check_complete(model: str, path: str) -> None:
+    """Raise if a local transformer lacks a file, before torch is imported to say so."""
+    folder = os.path.join(model, path)
+    names = os.listdir(folder)
+    for kind, patterns in _INDISPENSABLE.items():
+        if not any(fnmatch.filter(names, pattern) for pattern in patterns):
+            raise OSError(
+                f"model={model!r} is a local folder without a complete model: {folder} has no "
+                f"{kind}, none of {', '.join(patterns)}."
+            )
 
 
 def _read_modules(
@@ -239,10 +268,9 @@ def _read_tokenizer(
 
 
 def _longest_input(
-    source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+    config: dict[str, Any], tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> int | None:
     """Tell how many tokens the teacher reads."""
-    config = source.json(join(path, "config.json"), required=True)
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
         positions -= config.get("pad_token_id", 1) + 1
@@ -270,12 +298,43 @@ def distilling(name: str) -> ModuleType:
     Raises
     ------
     ImportError
-        If the extra `distill` is not installed.
+        If torch or transformers is not installed, is too old or is broken.
     """
+    versions = teacher_versions()
     try:
         return import_module(f"sklearn_static.{name}")
-    except ImportError as error:
+    except Exception as error:  # a broken library may raise anything
+        installed = ", ".join(f"{package} {found}" for package, found in versions.items())
         raise ImportError(
-            f"fit needs {error.name}: pip install 'sklearn-static[distill]'. (A fitted "
-            "vectorizer transforms without it.)"
+            f"fit cannot import what it needs, though there are {installed}: "
+            f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"
         ) from error
+
+
+def teacher_versions() -> dict[str, str]:
+    """Tell the versions of what runs the teacher, without importing it.
+
+    Returns
+    -------
+    versions : dict
+        The version of torch and of transformers.
+
+    Raises
+    ------
+    ImportError
+        If one of them is not installed or too old.
+    """
+    versions = {}
+    for package, needed in _NEEDED.items():
+        try:
+            found = versions[package] = version(package)
+        except PackageNotFoundError as error:
+            raise ImportError(
+                f"fit needs {package}>={needed}, which is not installed: {_INSTALL}. {_SERVING}"
+            ) from error
+        if parse_version(found) < parse_version(needed):
+            raise ImportError(
+                f"fit needs {package}>={needed}, but {package} {found} is installed: {_INSTALL}. "
+                f"{_SERVING}"
+            )
+    return versions
