@@ -107,10 +107,8 @@ class Folder:
                     if file.suffix in _TELLING_FILES and file.is_file()
                 ]
         else:
-            # It lies in a folder with the name of the commit.
-            config = self.source.path(join(self.transformer_path, "config.json"))
-            depth = len(Path(self.transformer_path).parts)
-            facts.append(f"{self.source.model} {Path(config or '').parents[depth].name}")
+            commit = self.source.root(join(self.transformer_path, "config.json")).name
+            facts.append(f"{self.source.model} {commit}")
         return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
 
 

@@ -46,14 +46,6 @@ class Source:
         """Whether the model is a local folder."""
         return os.path.isdir(self.model)
 
-    @property
-    def hub_options(self) -> dict[str, Any]:
-        """How other clients of the hub get the same files, and ask it no more than is needed."""
-        if self.is_folder:
-            return {"revision": self.revision, "local_files_only": self.local_files_only}
-        commit = self._on_hub.commit
-        return {"revision": commit or self.revision, "local_files_only": commit is None}
-
     @cached_property
     def _on_hub(self) -> "_Answer":
         from huggingface_hub import constants
@@ -90,6 +82,56 @@ class Source:
         if filename not in self._found:
             self._found[filename] = self._find(filename)
         return self._found[filename]
+
+    def root(self, filename: str) -> Path:
+        """Give the outermost of the model's folders on this machine.
+
+        Parameters
+        ----------
+        filename : str
+            A file of the model.
+
+        Returns
+        -------
+        folder : Path
+            Where it lies. For a model of the hub its name is the commit.
+
+        Raises
+        ------
+        OSError
+            If the model has no such file.
+        """
+        path = self.path(filename)
+        if path is None:
+            raise self._has_no(filename)
+        return Path(path).parents[filename.count("/")]
+
+    def loading(self, path: str) -> dict[str, Any]:
+        """Say how transformers is to load what lies in one of the model's folders.
+
+        Parameters
+        ----------
+        path : str
+            The folder; it has a config.json.
+
+        Returns
+        -------
+        arguments : dict
+            Of the method `from_pretrained` of its classes.
+        """
+        model, revision, stays_local = self.model, self.revision, self.local_files_only
+        if not self.is_folder:
+            revision = self._on_hub.commit
+            if revision is None:
+                # By a name some versions of the hub's client use the network all the same.
+                model, stays_local = str(self.root(join(path, "config.json"))), True
+        return {
+            "pretrained_model_name_or_path": model,
+            "subfolder": path,
+            "revision": revision,
+            "local_files_only": stays_local,
+            "trust_remote_code": self.trust_remote_code,
+        }
 
     def _find(self, filename: str) -> str | None:
         if self.is_folder:
@@ -140,6 +182,10 @@ class Source:
                 return None
             raise self._not_loaded(filename, _in_a_line(error)) from error
 
+    def _has_no(self, filename: str) -> OSError:
+        place = "a local folder" if self.is_folder else "on the hub"
+        return OSError(f"model={self.model!r} is {place}, but has no file {filename}.")
+
     def _not_loaded(self, filename: str, reason: str) -> OSError:
         return OSError(
             f"model={self.model!r} is not a local folder, and its {filename} is neither on this "
@@ -171,8 +217,7 @@ class Source:
         if filename not in self._parsed:
             self._parsed[filename] = self._parse(filename)
         if required and self._parsed[filename] is None:
-            kind = "a local folder, but" if self.is_folder else "on the hub, but"
-            raise OSError(f"model={self.model!r} is {kind} has no file {filename}.")
+            raise self._has_no(filename)
         return self._parsed[filename]
 
     def _parse(self, filename: str) -> Any:

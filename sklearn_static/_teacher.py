@@ -175,28 +175,20 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
         If there is none of the fast kind.
     """
     with _quiet():
-        auto = AutoTokenizer.from_pretrained(source.model, **_loading(source, path))
+        auto = AutoTokenizer.from_pretrained(**source.loading(path))
     if not auto.is_fast:
         raise ValueError(f"model={source.model!r} has no fast tokenizer (tokenizer.json).")
     tokenizer: Tokenizer = auto.backend_tokenizer
     return tokenizer
 
 
-def _loading(source: Source, path: str) -> dict[str, Any]:
-    return {
-        "subfolder": path,
-        "trust_remote_code": source.trust_remote_code,
-        **source.hub_options,
-    }
-
-
 def _load_transformer(folder: Folder) -> Any:
     source = folder.source
-    loading = _loading(source, folder.transformer_path)
-    config = AutoConfig.from_pretrained(source.model, **loading)
+    loading = source.loading(folder.transformer_path)
+    config = AutoConfig.from_pretrained(**loading)
     # Of an encoder-decoder only the encoder makes embeddings.
     auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-    loaded = auto.from_pretrained(source.model, config=config, output_loading_info=True, **loading)
+    loaded = auto.from_pretrained(config=config, output_loading_info=True, **loading)
     # A class of the model's own may have a loader that gives no such report.
     transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
     # A missing weight would be random. BERT's own pooler often is missing, and is not used.
