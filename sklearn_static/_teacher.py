@@ -145,9 +145,10 @@ def load_teacher(folder: Folder, device: str | None) -> Teacher:
     OSError
         If a file is missing.
     ValueError
-        If the folder has an activation or a setting that is not known, or lacks weights.
+        If `device` cannot be used, or if the folder has an activation or a setting that is not
+        known or lacks weights.
     """
-    place = torch.device(device) if device is not None else _best_device()
+    place = _best_device() if device is None else _usable_device(device)
     with _quiet():
         transformer = _load_transformer(folder)
     dense = nn.Sequential(*(_load_dense(folder.source, path) for path in folder.dense_paths))
@@ -238,6 +239,25 @@ def _activation(name: str | None, where: str) -> nn.Module:
 
 def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _usable_device(name: str) -> torch.device:
+    """Make sure that tensors can go there and come back."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).numpy(force=True)
+    except Exception as error:  # each device has its own
+        available = ["cpu"]
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        if accelerator is not None:
+            n_devices = torch.accelerator.device_count()
+            available += [f"{accelerator.type}:{i}" for i in range(n_devices)]
+        raise ValueError(
+            f"device={name!r} cannot be used; on this machine there are {', '.join(available)}, "
+            "and None takes the best of them. "
+            f"(torch says: {str(error).partition(chr(10))[0]})"
+        ) from error
+    return device
 
 
 # What `_quiet` changes belongs to the process, so one thread at a time.

@@ -604,11 +604,11 @@ default="auto"
         )
         texts = self._read(vocabulary, documents)
         if self.distill_on == "vocabulary":
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            check_n_components(self.n_components, outputs.find_dimension(), len(vocabulary))
             result = self._distil_vocabulary(outputs, texts)
         else:
             self._check_n_texts(len(texts.corpus.documents))
-            check_n_components(self.n_components, outputs.dimension, len(vocabulary))
+            check_n_components(self.n_components, outputs.find_dimension(), len(vocabulary))
             result = self._distil_corpus(outputs, texts, stacklevel)
         return self._finish(vocabulary, result, texts)
 
