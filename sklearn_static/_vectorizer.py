@@ -20,6 +20,7 @@ from sklearn.base import (
 )
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from tokenizers import Tokenizer
 
 from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
 from sklearn_static._corpus import Corpus, in_random_order
@@ -44,6 +45,8 @@ from sklearn_static._words import WordVectors, read_words
 if TYPE_CHECKING:
     from sklearn_static._outputs import Outputs
 
+# Of a teacher; a static model keeps its own number.
+_DEFAULT_COMPONENTS = 256
 _LEXICAL_COMPONENTS = 128
 # How much of the training texts `fit` tries the fast path on, and fills its index from.
 _TRIED_BATCHES = 10
@@ -61,16 +64,18 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
         the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
-        kind, there is nothing to distil: `fit` loads it. `n_components` must then be None or the
-        model's dimension, and the other parameters of the distillation do not matter.
-        `from_vectors` puts the table itself here.
+        kind, there is nothing to distil: `fit` loads it at its own dimension. `n_components` must
+        then be the default, None or that dimension, and the other parameters of the distillation
+        are ignored. A leading ``~`` is expanded. `from_vectors` puts the table itself here.
 
     n_components : int, float or None, default=256
         Number of features, but for those of `lexical_components`. An int is the number of
         principal components, of the teacher's outputs for tokens or, with
         ``distill_on="corpus"``, of its embeddings of the texts (not centred); a float in (0, 1)
         takes the smallest number that explains this share of the variance; None keeps the
-        teacher's dimension (rotated, not reduced).
+        teacher's dimension (rotated, not reduced). A static `model` is never reduced: the
+        default 256 then means its own dimension, whatever that is, and any other number is an
+        error.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
@@ -288,7 +293,7 @@ default="auto"
         self,
         model: str | os.PathLike[str] | StaticTable = "sentence-transformers/all-MiniLM-L6-v2",
         *,
-        n_components: float | None = 256,
+        n_components: float | None = _DEFAULT_COMPONENTS,
         distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
         alpha: float = 0.3,
         ngram_range: tuple[int, int] = (1, 1),
@@ -401,14 +406,17 @@ default="auto"
         vectors: Any = None,
         *,
         lowercase: bool = True,
+        tokenizer: Tokenizer | None = None,
         n_components: float | None = None,
         sif_coefficient: float | None = None,
         **parameters: Any,
     ) -> Self:
         """Make a vectorizer of word vectors such as those of GloVe, word2vec or fastText.
 
-        A text is cut into runs of letters and digits and runs of other characters; those that are
-        none of the words count for nothing.
+        A document is split into runs of letters and digits and runs of other characters, unless
+        there is a `tokenizer`; those that are none of the words are ignored. Words that a
+        document can never be split into, such as "don't" or "new york", are left out with a
+        warning.
 
         Parameters
         ----------
@@ -420,7 +428,11 @@ default="auto"
         vectors : array-like of shape (n_words, dimension) or None, default=None
             The vectors of a sequence of words.
         lowercase : bool, default=True
-            Whether texts and words are taken in lower case.
+            Whether documents and words are converted to lower case; not used with a `tokenizer`.
+        tokenizer : tokenizers.Tokenizer or None, default=None
+            What splits documents into tokens, whose strings the words are; it is copied. With
+            SentencePiece's tokenizer of BPEmb, for example, the words are subwords; with a
+            WordLevel model and the pre-tokenizer WhitespaceSplit, "don't" is a word.
         n_components : int, float or None, default=None
             How many principal components to keep, as in the class. None keeps the vectors as
             they are.
@@ -437,7 +449,15 @@ default="auto"
         Raises
         ------
         ValueError
-            If words and vectors do not fit together, or a line of the file is not of its format.
+            If words and vectors do not fit together, if a line of the file is not of its format,
+            or if no word is a token of the tokenizer.
+        TypeError
+            If `tokenizer` is of another class.
+
+        Warns
+        -----
+        UserWarning
+            If words are duplicates, or can never be a token.
 
         Examples
         --------
@@ -449,12 +469,15 @@ default="auto"
         """
         vectorizer = cls(n_components=None, **parameters)
         vectorizer._validate_params()
-        vocabulary, array = read_words(words, vectors, lowercase, n_components, sif_coefficient)
+        vocabulary, array = read_words(
+            words, vectors, lowercase, tokenizer, n_components, sif_coefficient
+        )
         # The parameter and the fitted table are one object, so that a file holds it once.
         table = StaticTable.from_vectors(
             vocabulary, array, vectorizer.quantize, vectorizer._pieces(vocabulary, [])
         )
-        return vectorizer.set_params(model=table, quantize=None)._load(table)
+        vectorizer.set_params(model=table, quantize=None)
+        return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
@@ -618,10 +641,11 @@ default="auto"
             raise ValueError(
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static model."
             )
-        if self.n_components not in (None, table.n_components):
+        if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
             raise ValueError(
                 f"n_components={self.n_components} must be None or {table.n_components}, the "
-                "dimension of the static model."
+                "dimension of the static embedding model, which is not reduced; a PCA or "
+                "TruncatedSVD after the vectorizer reduces the features."
             )
         texts = self._read(table.vocabulary, documents)
         if self.quantize is None and not (texts.n_lexical or self.min_df):

@@ -246,9 +246,16 @@ print(vectorizer.transform(["the list"]).shape,
         assert vectorizer.fit_transform(texts).shape[1] == 12
         assert len(vectorizer.vectors_) < 400
 
-    def test_other_components(self, folder):
-        with pytest.raises(ValueError, match="n_components=256 must be None or 8, the dimension"):
-            StaticEmbeddingVectorizer(folder).fit(["a"])
+    def test_the_default_components_are_its_own(self, folder):
+        vectorizer = StaticEmbeddingVectorizer(folder).fit(["a"])
+        assert vectorizer.n_components_ == 8
+        assert vectorizer.n_components == 256
+
+    @pytest.mark.parametrize("n_components", [4, 9, 0.5])
+    def test_other_components(self, n_components, folder):
+        message = f"n_components={n_components} must be None or 8, the dimension of the static emb"
+        with pytest.raises(ValueError, match=message):
+            StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
 
     def test_no_teacher(self, folder):
         with pytest.raises(ValueError, match="distill_on='corpus' needs a teacher, but model is"):
