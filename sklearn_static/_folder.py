@@ -301,6 +301,10 @@ def distilling(name: str) -> ModuleType:
     versions = teacher_versions()
     try:
         return import_module(f"sklearn_static.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
+        ) from error
     except Exception as error:  # a broken library may raise anything
         installed = ", ".join(f"{package} {found}" for package, found in versions.items())
         raise ImportError(
