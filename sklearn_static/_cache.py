@@ -4,7 +4,6 @@ import math
 import os
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 from joblib import Memory
+
+from sklearn_static._warnings import warn
 
 _FOLDER_VARIABLE = "SKLEARN_STATIC_CACHE"
 _LIMIT_VARIABLE = "SKLEARN_STATIC_CACHE_MB"
@@ -49,15 +50,21 @@ def clear_cache(memory: Any = "auto") -> None:
     folder = cache_folder(memory)
     if folder is None or not (folder / _FILE).exists():
         return
+    file = folder / _FILE
     try:
         with _writing(folder) as connection:
             connection.execute("DELETE FROM outputs")
             connection.commit()
             connection.execute("VACUUM")
-    except sqlite3.OperationalError:  # in use, say
-        raise
+    except sqlite3.OperationalError as error:  # in use or not ours to write, say
+        raise OSError(
+            f"The cache {file} cannot be cleared: {error}. Try again when no other process uses "
+            "it, or remove the file."
+        ) from error
     except sqlite3.DatabaseError:
-        (folder / _FILE).unlink()
+        file.unlink()
+        # SQLite would apply what is left of an unfinished transaction to the next file.
+        Path(f"{file}-journal").unlink(missing_ok=True)
 
 
 def cache_size(memory: Any = "auto") -> int:
@@ -86,12 +93,18 @@ def cache_size(memory: Any = "auto") -> int:
     folder = cache_folder(memory)
     if folder is None:
         return 0
-    with _reading(folder) as connection:
-        if connection is None:
-            return 0
-        if connection.execute("SELECT 1 FROM outputs LIMIT 1").fetchone() is None:
-            return 0
-        return _bytes_in_use(connection)
+    try:
+        with _reading(folder) as connection:
+            if connection is None:
+                return 0
+            if connection.execute("SELECT 1 FROM outputs LIMIT 1").fetchone() is None:
+                return 0
+            return _bytes_in_use(connection)
+    except sqlite3.Error as error:
+        raise OSError(
+            f"The cache {folder / _FILE} cannot be read: {error}. "
+            f"sklearn_static.clear_cache({str(folder)!r}) resets it."
+        ) from error
 
 
 def cache_folder(memory: Any) -> Path | None:
@@ -228,10 +241,9 @@ class Store:
         try:
             yield
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: no possible path
-            warnings.warn(
+            warn(
                 f"The teacher's outputs are not kept, since the cache in {self._folder} failed: "
-                f"{error}. (sklearn_static.clear_cache resets it.)",
-                stacklevel=3,
+                f"{error}. (sklearn_static.clear_cache({str(self._folder)!r}) resets it.)"
             )
             self._folder = None
 

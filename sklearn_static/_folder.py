@@ -1,17 +1,21 @@
-"""What the files of a sentence-transformer say, its weights aside; needs no torch."""
+"""What the files of a teacher say, its weights aside; needs no torch."""
 
+import fnmatch
 import hashlib
-import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from sklearn.utils.fixes import parse_version
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
+
+from sklearn_static._source import Source, default_prompt, join, module_kind, read_modules
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -34,6 +38,15 @@ _TRANSFORMER_SETTINGS = [
 ]
 # Their first positions stand for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+# What `fit` needs and `transform` does not; the extra `distill` of pyproject.toml says the same.
+_NEEDED = {"torch": "2.7", "transformers": "4.49"}
+_INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
+_SERVING = "(A fitted vectorizer transforms without it.)"
+# What a transformer cannot be without besides config.json: one file of each kind.
+_INDISPENSABLE = {
+    "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
+    "weights": ["model.safetensors", "*.safetensors", "*.bin"],
+}
 # What can change an output. Not the exports to other runtimes that lie in folders of their own.
 _TELLING_FILES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
@@ -64,7 +77,7 @@ class Folder:
         Whether of a long text the end is read, not the beginning.
     """
 
-    source: "Source"
+    source: Source
     transformer_path: str
     pooling: tuple[str, ...]
     dense_paths: tuple[str, ...]
@@ -83,7 +96,9 @@ class Folder:
             SHA-256 in hexadecimal: of the commit of a model of the hub, else of the files.
         """
         facts = [repr((self.pooling, self.source.trust_remote_code))]
-        if os.path.isdir(self.source.model):
+        # They may have corrected the teacher's class. Where they were built ("+cpu") is no matter.
+        facts += [f"{k} {v.partition('+')[0]}" for k, v in teacher_versions().items()]
+        if self.source.is_folder:
             for path in sorted({"", self.transformer_path, *self.dense_paths}):
                 files = sorted(Path(self.source.model, path).iterdir())
                 facts += [
@@ -92,10 +107,8 @@ class Folder:
                     if file.suffix in _TELLING_FILES and file.is_file()
                 ]
         else:
-            # It lies in a folder with the name of the commit.
-            config = self.source.path(join(self.transformer_path, "config.json"))
-            depth = len(Path(self.transformer_path).parts)
-            facts.append(f"{self.source.model} {Path(config or '').parents[depth].name}")
+            commit = self.source.root(join(self.transformer_path, "config.json")).name
+            facts.append(f"{self.source.model} {commit}")
         return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -114,7 +127,7 @@ def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read_folder(source: "Source", pooling: Pooling) -> Folder:
+def read_folder(source: Source, pooling: Pooling) -> Folder:
     """Read a sentence-transformers folder or a plain transformers model.
 
     Parameters
@@ -149,6 +162,9 @@ def read_folder(source: "Source", pooling: Pooling) -> Folder:
         prompt = default_prompt(source)
     if pooling != "auto":
         modes = (_POOLING_BY_PARAMETER[pooling],)
+    config = source.json(join(transformer_path, "config.json"), required=True)
+    if source.is_folder:
+        _check_complete(source.model, transformer_path)
     tokenizer_settings = source.json(join(transformer_path, "tokenizer_config.json")) or {}
     return Folder(
         source,
@@ -156,183 +172,23 @@ def read_folder(source: "Source", pooling: Pooling) -> Folder:
         modes,
         dense_paths,
         _read_tokenizer(source, transformer_path, tokenizer_settings, settings),
-        _longest_input(source, transformer_path, tokenizer_settings, settings),
+        _longest_input(config, tokenizer_settings, settings),
         prompt,
         pools_prompt,
         tokenizer_settings.get("truncation_side") == "left",
     )
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the files of a model come from.
-
-    Attributes
-    ----------
-    model : str
-        Hub name or local folder.
-    revision : str or None
-        Branch, tag or commit on the hub.
-    trust_remote_code : bool
-        Whether code that comes with the model may run.
-    local_files_only : bool
-        Whether to stay off the network.
-    """
-
-    model: str
-    revision: str | None
-    trust_remote_code: bool
-    local_files_only: bool
-    _found: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
-
-    def path(self, filename: str) -> str | None:
-        """Find a file, and fetch it if need be; ask the hub for each file once.
-
-        Parameters
-        ----------
-        filename : str
-            Its path in the model's folder.
-
-        Returns
-        -------
-        path : str or None
-            Its path on this machine; None where the model has no such file.
-
-        Raises
-        ------
-        OSError
-            If there is no such model or the hub is out of reach.
-        """
-        if filename not in self._found:
-            self._found[filename] = self._find(filename)
-        return self._found[filename]
-
-    def _find(self, filename: str) -> str | None:
-        if os.path.isdir(self.model):
-            path = os.path.join(self.model, filename)
-            return path if os.path.exists(path) else None
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
-
-        try:
-            return hf_hub_download(
-                self.model,
-                filename,
-                revision=self.revision,
-                local_files_only=self.local_files_only,
+def _check_complete(model: str, path: str) -> None:
+    """Raise if a local transformer lacks a file, before torch is imported to say so."""
+    folder = os.path.join(model, path)
+    names = os.listdir(folder)
+    for kind, patterns in _INDISPENSABLE.items():
+        if not any(fnmatch.filter(names, pattern) for pattern in patterns):
+            raise OSError(
+                f"model={model!r} is a local folder without a complete model: {folder} has no "
+                f"{kind}, none of {', '.join(patterns)}."
             )
-        except LocalEntryNotFoundError as error:
-            if self._known_to_be_missing(filename):
-                return None
-            raise self._not_loaded(filename, error) from error
-        except EntryNotFoundError:
-            return None
-        except (OSError, HfHubHTTPError, HFValidationError) as error:
-            raise self._not_loaded(filename, error) from error
-
-    def _known_to_be_missing(self, filename: str) -> bool:
-        """Tell from the local cache alone, the hub being out of reach."""
-        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
-
-        cached = try_to_load_from_cache(self.model, filename, revision=self.revision)
-        if cached is _CACHED_NO_EXIST:  # the hub was asked before, and had none
-            return True
-        # Whoever fetched modules.json fetched all of the model.
-        modules = try_to_load_from_cache(self.model, "modules.json", revision=self.revision)
-        return isinstance(modules, str)
-
-    def _not_loaded(self, filename: str, error: Exception) -> OSError:
-        where = "the local cache (local_files_only=True)" if self.local_files_only else "the hub"
-        return OSError(
-            f"model={self.model!r} is not a local folder, and its {filename} could not be loaded "
-            f"from {where}: {error}"
-        )
-
-    def json(self, filename: str, *, required: bool = False) -> Any:
-        """Parse a JSON file.
-
-        Parameters
-        ----------
-        filename : str
-            Its path in the model's folder.
-        required : bool, default=False
-            Whether its absence is an error.
-
-        Returns
-        -------
-        content : Any
-            What it says; None where there is no such file.
-
-        Raises
-        ------
-        OSError
-            If it is required and missing.
-        ValueError
-            If it is not JSON.
-        """
-        path = self.path(filename)
-        if path is None:
-            if required:
-                raise OSError(f"model={self.model!r} has no file {filename}.")
-            return None
-        try:
-            return json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
-
-
-def read_modules(source: Source) -> list[dict[str, str]] | None:
-    """Read modules.json, the parts of a sentence-transformer.
-
-    Parameters
-    ----------
-    source : Source
-        The model.
-
-    Returns
-    -------
-    modules : list of dict or None
-        The type and the path of each; None where there is no such file.
-
-    Raises
-    ------
-    ValueError
-        If the file says something else.
-    """
-    modules = source.json("modules.json")
-    if modules is None:
-        return None
-    if not isinstance(modules, list) or not all(
-        isinstance(module, dict) and isinstance(module.get(key), str)
-        for module in modules
-        for key in ("type", "path")
-    ):
-        raise ValueError(
-            f"model={source.model!r}: modules.json must be a list of modules with type and path."
-        )
-    return modules
-
-
-def module_kind(module: dict[str, str]) -> str:
-    """Give the class name of one of sentence-transformers' modules; '' for one of another package.
-
-    Parameters
-    ----------
-    module : dict
-        Of modules.json.
-
-    Returns
-    -------
-    kind : str
-        The name alone: modules moved between versions of sentence-transformers.
-    """
-    package, _, kind = module["type"].partition(".")
-    return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
 
 
 def _read_modules(
@@ -410,10 +266,9 @@ def _read_tokenizer(
 
 
 def _longest_input(
-    source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+    config: dict[str, Any], tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> int | None:
     """Tell how many tokens the teacher reads."""
-    config = source.json(join(path, "config.json"), required=True)
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
         positions -= config.get("pad_token_id", 1) + 1
@@ -423,35 +278,6 @@ def _longest_input(
     # Both say "as many as you like" in several ways: no value, -1 or a number beyond reason.
     limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
     return min(limits, default=None)
-
-
-def default_prompt(source: Source) -> str:
-    """Read what a sentence-transformer puts before every text by default.
-
-    Parameters
-    ----------
-    source : Source
-        The model.
-
-    Returns
-    -------
-    prompt : str
-        Often empty.
-
-    Raises
-    ------
-    ValueError
-        If there is no prompt of the name.
-    """
-    settings = source.json("config_sentence_transformers.json") or {}
-    name = settings.get("default_prompt_name")
-    prompts = settings.get("prompts") or {}
-    if name is not None and name not in prompts:
-        raise ValueError(
-            f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
-            f"{', '.join(map(repr, prompts)) or 'none'}."
-        )
-    return prompts.get(name) or ""
 
 
 def distilling(name: str) -> ModuleType:
@@ -470,30 +296,47 @@ def distilling(name: str) -> ModuleType:
     Raises
     ------
     ImportError
-        If the extra `distill` is not installed.
+        If torch or transformers is not installed, is too old or is broken.
     """
+    versions = teacher_versions()
     try:
         return import_module(f"sklearn_static.{name}")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ImportError(
-            f"fit needs {error.name}: pip install 'sklearn-static[distill]'. (A fitted "
-            "vectorizer transforms without it.)"
+            f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
+        ) from error
+    except Exception as error:  # a broken library may raise anything
+        installed = ", ".join(f"{package} {found}" for package, found in versions.items())
+        raise ImportError(
+            f"fit cannot import what it needs, though there are {installed}: "
+            f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"
         ) from error
 
 
-def join(path: str, filename: str) -> str:
-    """Put a file into one of the model's folders.
-
-    Parameters
-    ----------
-    path : str
-        The folder; the outermost is ''.
-    filename : str
-        The file.
+def teacher_versions() -> dict[str, str]:
+    """Tell the versions of what runs the teacher, without importing it.
 
     Returns
     -------
-    path : str
-        The file's path from the outermost folder.
+    versions : dict
+        The version of torch and of transformers.
+
+    Raises
+    ------
+    ImportError
+        If one of them is not installed or too old.
     """
-    return f"{path}/{filename}" if path else filename
+    versions = {}
+    for package, needed in _NEEDED.items():
+        try:
+            found = versions[package] = version(package)
+        except PackageNotFoundError as error:
+            raise ImportError(
+                f"fit needs {package}>={needed}, which is not installed: {_INSTALL}. {_SERVING}"
+            ) from error
+        if parse_version(found) < parse_version(needed):
+            raise ImportError(
+                f"fit needs {package}>={needed}, but {package} {found} is installed: {_INSTALL}. "
+                f"{_SERVING}"
+            )
+    return versions

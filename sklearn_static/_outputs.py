@@ -8,9 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-import filelock  # noqa: F401 (the cache takes it and the next later, when nothing may fail)
 import numpy as np
-import platformdirs  # noqa: F401
 from joblib import Memory
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
@@ -73,9 +71,14 @@ class Outputs:
         self._n_run = 0
         self._seconds_run = 0.0
 
-    @property
-    def dimension(self) -> int:
-        """Number of dimensions of an output, found by running the first block of tokens."""
+    def find_dimension(self) -> int:
+        """Run the first block of tokens to find the number of dimensions of an output.
+
+        Returns
+        -------
+        dimension : int
+            Known for the whole vocabulary before the rest of it is run.
+        """
         return int(self._first_block.shape[1])
 
     @cached_property
@@ -90,8 +93,8 @@ class Outputs:
         outputs : ndarray of float32, shape (n_tokens, dimension)
             Pooled and behind the dense layers, not normalised.
         """
-        rest = self._run_blocks(1, None)
-        return np.concatenate([self._first_block, rest.reshape(-1, self.dimension)])
+        first, rest = self._first_block, self._run_blocks(1, None)
+        return np.concatenate([first, rest.reshape(-1, first.shape[1])])
 
     @cached_property
     def _blocks(self) -> list[NDArray[np.int64]]:
@@ -216,8 +219,13 @@ class Outputs:
         """Run arrays of shape (n, length); all those of one work have the same length."""
         if self._memory is None:
             return self._gather(inputs, works, title)
-        gather = self._memory.cache(_gather, ignore=["works", "title", "outputs"])
-        outputs: NDArray[np.float32] = gather(self._fingerprint, inputs, works, title, self)
+
+        # The arguments are all that the result depends on, since the method `cache` of any object
+        # may take no word on which of them to ignore.
+        def gather(fingerprint: str, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
+            return self._gather(inputs, works, title)
+
+        outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, inputs)
         return outputs
 
     def _gather(
@@ -284,10 +292,3 @@ class Outputs:
     def _teacher(self) -> "Teacher":
         teacher: Teacher = distilling("_teacher").load_teacher(self._folder, self._device)
         return teacher
-
-
-def _gather(
-    fingerprint: str, inputs: list[NDArray[Any]], works: list[int], title: str, outputs: Outputs
-) -> NDArray[np.float32]:
-    """Stand for the method, as a function of what the result depends on."""
-    return outputs._gather(inputs, works, title)

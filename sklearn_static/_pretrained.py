@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sklearn_static._folder import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._source import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary, unknown_id
 
@@ -131,14 +131,15 @@ def read_static(source: Source) -> StaticFolder | None:
             raise OSError(f"model={source.model!r} has no file {join(layout.path, name)}.")
         files.append(Path(path))
     tokenizer_file, tensor_file = files
-    tokenizer = _read_tokenizer(tokenizer_file)
+    tokenizer_content = tokenizer_file.read_bytes()
+    tokenizer = _read_tokenizer(tokenizer_file, tokenizer_content)
     unknown = unknown_id(tokenizer)
     ids = sorted(set(tokenizer.get_vocab().values()) - {unknown})
     with _opened(tensor_file) as tensors:
         stored, scales, kept = _read_tensors(tensors, tensor_file, layout, ids, unknown)
         checksum = (tensors.metadata() or {}).get(_CHECKSUM)
     if checksum is not None and checksum != _checksum(
-        tokenizer_file, layout.normalize, stored, scales
+        tokenizer_content, layout.normalize, stored, scales
     ):
         raise ValueError(
             f"{tensor_file}, {tokenizer_file.name} and config.json are not as they were written, "
@@ -149,9 +150,9 @@ def read_static(source: Source) -> StaticFolder | None:
     return StaticFolder(table, layout.normalize)
 
 
-def _read_tokenizer(file: Path) -> Tokenizer:
+def _read_tokenizer(file: Path, content: bytes) -> Tokenizer:
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_buffer(content)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers raises no narrower class, and Rust may panic
@@ -205,9 +206,13 @@ def _read_tensors(
     is_int8 = stored.dtype == np.int8
     if not is_int8 and (scales != 1).any():
         stored = stored.astype(np.float64) * scales[:, None]
-    largest = max(np.abs(stored).max(), np.abs(scales).max())
-    if not largest <= _LARGEST:  # nor if it is not a number
-        raise ValueError(f"{file}: {name} has values that are not finite or too large: {largest}.")
+    # In double precision: float16 does not hold the limit. NaN is not below it either.
+    largest = np.maximum(np.abs(stored).max(), np.abs(scales).max(), dtype=np.float64)
+    if not largest <= _LARGEST:
+        raise ValueError(
+            f"{file}: {name} has values that are not finite or too large: the magnitude {largest} "
+            f"must be at most {_LARGEST:g}; save the model again from finite vectors."
+        )
     if is_int8:
         return stored, scales.astype(np.float32), kept
     return stored if stored.dtype == np.float16 else stored.astype(np.float32), None, kept
@@ -291,7 +296,7 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     # As they will be read: without the tokens whose vector is zero.
     kept = table.stored.any(axis=1)
     scales = None if table.scales is None else table.scales[kept]
-    checksum = _checksum(root / "tokenizer.json", True, table.stored[kept], scales)
+    checksum = _checksum((root / "tokenizer.json").read_bytes(), True, table.stored[kept], scales)
     save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
     config: dict[str, Any] = {
         "model_type": "model2vec",
@@ -322,10 +327,10 @@ def _write_json(file: Path, content: object) -> None:
 
 
 def _checksum(
-    tokenizer: Path, normalize: bool, stored: NDArray[Any], scales: NDArray[np.float32] | None
+    tokenizer: bytes, normalize: bool, stored: NDArray[Any], scales: NDArray[np.float32] | None
 ) -> str:
     """Hash all that the features depend on."""
-    digest = hashlib.sha256(tokenizer.read_bytes())
+    digest = hashlib.sha256(tokenizer)
     digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
     for array in (stored, scales):
         if array is not None:

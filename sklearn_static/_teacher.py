@@ -25,7 +25,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sklearn_static._folder import Folder, Source, join
+from sklearn_static._folder import Folder
+from sklearn_static._source import Source, join
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:
@@ -144,9 +145,10 @@ def load_teacher(folder: Folder, device: str | None) -> Teacher:
     OSError
         If a file is missing.
     ValueError
-        If the folder has an activation or a setting that is not known, or lacks weights.
+        If `device` cannot be used, or if the folder has an activation or a setting that is not
+        known or lacks weights.
     """
-    place = torch.device(device) if device is not None else _best_device()
+    place = _best_device() if device is None else _usable_device(device)
     with _quiet():
         transformer = _load_transformer(folder)
     dense = nn.Sequential(*(_load_dense(folder.source, path) for path in folder.dense_paths))
@@ -174,29 +176,20 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
         If there is none of the fast kind.
     """
     with _quiet():
-        auto = AutoTokenizer.from_pretrained(source.model, **_loading(source, path))
+        auto = AutoTokenizer.from_pretrained(**source.loading(path))
     if not auto.is_fast:
         raise ValueError(f"model={source.model!r} has no fast tokenizer (tokenizer.json).")
     tokenizer: Tokenizer = auto.backend_tokenizer
     return tokenizer
 
 
-def _loading(source: Source, path: str) -> dict[str, Any]:
-    return {
-        "subfolder": path,
-        "revision": source.revision,
-        "local_files_only": source.local_files_only,
-        "trust_remote_code": source.trust_remote_code,
-    }
-
-
 def _load_transformer(folder: Folder) -> Any:
     source = folder.source
-    loading = _loading(source, folder.transformer_path)
-    config = AutoConfig.from_pretrained(source.model, **loading)
+    loading = source.loading(folder.transformer_path)
+    config = AutoConfig.from_pretrained(**loading)
     # Of an encoder-decoder only the encoder makes embeddings.
     auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-    loaded = auto.from_pretrained(source.model, config=config, output_loading_info=True, **loading)
+    loaded = auto.from_pretrained(config=config, output_loading_info=True, **loading)
     # A class of the model's own may have a loader that gives no such report.
     transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
     # A missing weight would be random. BERT's own pooler often is missing, and is not used.
@@ -246,6 +239,25 @@ def _activation(name: str | None, where: str) -> nn.Module:
 
 def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _usable_device(name: str) -> torch.device:
+    """Make sure that tensors can go there and come back."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).numpy(force=True)
+    except Exception as error:  # each device has its own
+        available = ["cpu"]
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        if accelerator is not None:
+            n_devices = torch.accelerator.device_count()
+            available += [f"{accelerator.type}:{i}" for i in range(n_devices)]
+        raise ValueError(
+            f"device={name!r} cannot be used; on this machine there are {', '.join(available)}, "
+            "and None takes the best of them. "
+            f"(torch says: {str(error).partition(chr(10))[0]})"
+        ) from error
+    return device
 
 
 # What `_quiet` changes belongs to the process, so one thread at a time.

@@ -16,10 +16,11 @@ from sklearn.base import (
 )
 from sklearn.utils._param_validation import HasMethods, Interval, Options, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from tokenizers import Tokenizer
 
 from sklearn_static._distill import check_n_components, check_sif_coefficient
 from sklearn_static._documents import as_documents, check_encodable
-from sklearn_static._folder import Source, distilling, read_folder
+from sklearn_static._folder import distilling, read_folder
 from sklearn_static._pretrained import read_static, write_static
 from sklearn_static._recipes import (
     Documents,
@@ -32,10 +33,14 @@ from sklearn_static._recipes import (
 )
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._source import Source
 from sklearn_static._table import StaticTable
 from sklearn_static._vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 from sklearn_static._words import WordVectors, read_words
+
+# Of a teacher; a static model keeps its own number.
+_DEFAULT_COMPONENTS = 256
 
 
 class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -50,9 +55,9 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
         the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
-        kind, there is nothing to distil: `fit` loads it. `n_components` must then be None or the
-        model's dimension, and the other parameters of the distillation do not matter.
-        `from_vectors` puts the table itself here.
+        kind, there is nothing to distil: `fit` loads it at its own dimension. `n_components` must
+        then be the default, None or that dimension, and the other parameters of the distillation
+        are ignored. A leading ``~`` is expanded. `from_vectors` puts the table itself here.
 
     n_components : int, float or None, default=256
         Number of features, excluding those of `lexical_components`. An int is the number of
@@ -61,7 +66,8 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         most the teacher's dimension. A float in (0, 1) takes the smallest number that explains
         this share of the variance; None keeps the teacher's dimension (rotated, not reduced).
         Where documents span fewer directions, the other components are those of the outputs for
-        tokens.
+        tokens. A static `model` is never reduced: the default 256 then means its own dimension,
+        whatever that is, and any other number is an error.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
@@ -267,7 +273,7 @@ default="auto"
         self,
         model: str | os.PathLike[str] | StaticTable = "sentence-transformers/all-MiniLM-L6-v2",
         *,
-        n_components: float | None = 256,
+        n_components: float | None = _DEFAULT_COMPONENTS,
         distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
         alpha: float = 0.3,
         ngram_range: tuple[int, int] = (1, 1),
@@ -355,7 +361,7 @@ default="auto"
         ValueError
             If the folder is of another kind, a file is damaged, or its files do not fit together.
         """
-        source = Source(os.fspath(name_or_folder), revision, False, local_files_only)
+        source = Source(os.path.expanduser(name_or_folder), revision, False, local_files_only)
         static = read_static(source)
         if static is None:
             raise ValueError(
@@ -376,14 +382,17 @@ default="auto"
         vectors: Any = None,
         *,
         lowercase: bool = True,
+        tokenizer: Tokenizer | None = None,
         n_components: float | None = None,
         sif_coefficient: float | None = None,
         **parameters: Any,
     ) -> Self:
         """Make a vectorizer of word vectors such as those of GloVe, word2vec or fastText.
 
-        A text is cut into runs of letters and digits and runs of other characters; those that are
-        none of the words count for nothing.
+        A document is split into runs of letters and digits and runs of other characters, unless
+        there is a `tokenizer`; those that are none of the words are ignored. Words that a
+        document can never be split into, such as "don't" or "new york", are left out with a
+        warning.
 
         Parameters
         ----------
@@ -395,7 +404,11 @@ default="auto"
         vectors : array-like of shape (n_words, dimension) or None, default=None
             The vectors of a sequence of words.
         lowercase : bool, default=True
-            Whether texts and words are taken in lower case.
+            Whether documents and words are converted to lower case; not used with a `tokenizer`.
+        tokenizer : tokenizers.Tokenizer or None, default=None
+            What splits documents into tokens, whose strings the words are; it is copied. With
+            SentencePiece's tokenizer of BPEmb, for example, the words are subwords; with a
+            WordLevel model and the pre-tokenizer WhitespaceSplit, "don't" is a word.
         n_components : int, float or None, default=None
             How many principal components to keep, as in the class. None keeps the vectors as
             they are.
@@ -412,7 +425,15 @@ default="auto"
         Raises
         ------
         ValueError
-            If words and vectors do not fit together, or a line of the file is not of its format.
+            If words and vectors do not fit together, if a line of the file is not of its format,
+            or if no word is a token of the tokenizer.
+        TypeError
+            If `tokenizer` is of another class.
+
+        Warns
+        -----
+        UserWarning
+            If words are duplicates, or can never be a token.
 
         Examples
         --------
@@ -424,7 +445,9 @@ default="auto"
         """
         vectorizer = cls(n_components=None, **parameters)
         vectorizer._validate_params()
-        vocabulary, array = read_words(words, vectors, lowercase, n_components, sif_coefficient)
+        vocabulary, array = read_words(
+            words, vectors, lowercase, tokenizer, n_components, sif_coefficient
+        )
         # The parameter and the fitted table are one object, so that a file holds it once.
         rule = cut_rule(vocabulary.tokenizer)
         table = StaticTable.from_vectors(vocabulary, array, vectorizer.quantize, rule)
@@ -558,7 +581,10 @@ default="auto"
         if isinstance(self.model, StaticTable):
             return self._keep(self.model, texts)
         source = Source(
-            os.fspath(self.model), self.revision, self.trust_remote_code, self.local_files_only
+            os.path.expanduser(self.model),
+            self.revision,
+            self.trust_remote_code,
+            self.local_files_only,
         )
         static = read_static(source)
         if static is not None:
@@ -579,7 +605,7 @@ default="auto"
         tokenizer = self._tokenizer(vocabulary, texts)
         documents = self._read(texts, tokenizer)
         # 3. The vectors: of the tokens by themselves, or fitted to the documents.
-        check_n_components(self.n_components, outputs.dimension)
+        check_n_components(self.n_components, outputs.find_dimension())
         if self.distill_on == "vocabulary":
             rows, shares = vocabulary_table(
                 outputs, vocabulary, self.n_components, self.sif_coefficient
@@ -605,10 +631,11 @@ default="auto"
             raise ValueError(
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static model."
             )
-        if self.n_components not in (None, table.n_components):
+        if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
             raise ValueError(
                 f"n_components={self.n_components} must be None or {table.n_components}, the "
-                "dimension of the static model."
+                "dimension of the static embedding model, which is not reduced; a PCA or "
+                "TruncatedSVD after the vectorizer reduces the features."
             )
         tokenizer = self._tokenizer(table.vocabulary, texts)
         if self.quantize is None and not self._looks_at_documents():

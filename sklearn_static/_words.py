@@ -2,8 +2,8 @@
 
 import gzip
 import os
-import warnings
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,11 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from sklearn_static._distill import pca, sif_weights, zipf_probabilities
 from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._warnings import warn
 
 _UNKNOWN = "[UNK]"
+# Of the words that are left out, in a message.
+_SHOWN_WORDS = 3
 _GZIP = b"\x1f\x8b"
 
 
@@ -35,6 +38,7 @@ def read_words(
     words: WordVectors,
     vectors: Any,
     lowercase: bool,
+    tokenizer: Tokenizer | None,
     n_components: float | None,
     sif_coefficient: float | None,
 ) -> tuple[Vocabulary, NDArray[np.float32]]:
@@ -47,7 +51,10 @@ def read_words(
     vectors : array-like of shape (n_words, dimension) or None
         The vectors of a sequence of words.
     lowercase : bool
-        Whether texts and words are taken in lower case.
+        Whether documents and words are converted to lower case; not used with a `tokenizer`.
+    tokenizer : tokenizers.Tokenizer or None
+        What splits documents into tokens; None stands for runs of letters and digits and runs of
+        other characters.
     n_components : int, float or None
         How many principal components to keep; None keeps the vectors as they are.
     sif_coefficient : float or None
@@ -56,15 +63,24 @@ def read_words(
     Returns
     -------
     vocabulary : Vocabulary
-        The words.
+        The words that can be a token.
     vectors : ndarray of float32, shape (n_tokens, n_components)
         One row for each of them.
 
     Raises
     ------
     ValueError
-        If words and vectors do not fit together, or a file is not of the format.
+        If words and vectors do not fit together, a file is not of the format, or no word can be
+        a token.
+    TypeError
+        If `tokenizer` is of another class.
     """
+    if not isinstance(tokenizer, Tokenizer | None):
+        raise TypeError(
+            "tokenizer must be a tokenizers.Tokenizer or None, got "
+            f"{type(tokenizer).__qualname__}; of a fast tokenizer of transformers pass its "
+            "backend_tokenizer."
+        )
     names, array = _words_and_vectors(words, vectors)
     if not names or not all(isinstance(word, str) and word for word in names):
         raise ValueError("words must be texts, at least one, and none of them empty.")
@@ -76,15 +92,15 @@ def read_words(
     if not np.isfinite(array).all():
         raise ValueError("vectors must be finite.")
     # As the tokenizer does it, which is not quite str.lower.
-    same_case = Lowercase().normalize_str if lowercase else str
+    is_lowered = lowercase and tokenizer is None
+    same_case = Lowercase().normalize_str if is_lowered else str
     row_of: dict[str, int] = {}
     for row, word in enumerate(names):
         row_of.setdefault(same_case(word), row)
     if len(row_of) < len(names):
-        warnings.warn(
-            f"{len(names) - len(row_of)} of {len(names)} words come again"
-            f"{' in lower case' if lowercase else ''}; the first of each counts.",
-            stacklevel=3,
+        warn(
+            f"{len(names) - len(row_of)} of {len(names)} words are duplicates"
+            f"{' in lower case' if is_lowered else ''}; the first of each is used."
         )
         array = array[list(row_of.values())]
     if n_components is not None:
@@ -99,9 +115,32 @@ def read_words(
         if not sif_coefficient > 0:
             raise ValueError(f"sif_coefficient={sif_coefficient} must be above 0.")
         array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
-    tokenizer = _tokenizer(list(row_of), lowercase)
-    ids = np.array([tokenizer.token_to_id(word) for word in row_of], dtype=np.int32)
-    return Vocabulary(tokenizer, ids), array.astype(np.float32)
+    possible = Vocabulary.from_tokenizer(tokenizer or _tokenizer(list(row_of), lowercase))
+    kept = _can_be_tokens(list(row_of), possible)
+    rows = [possible.row_of_token[word] for word in compress(row_of, kept)]
+    vocabulary = Vocabulary(possible.tokenizer, possible.token_ids[rows])
+    return vocabulary, array[kept].astype(np.float32)
+
+
+def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
+    """Tell which words a document can have as tokens, and warn of the others."""
+    known = possible.row_of_token
+    kept = np.array([word in known for word in words])
+    if isinstance(possible.tokenizer.model, WordLevel):
+        # A whole word is a token or it never is one; of subwords some need others before them.
+        ids, offsets = possible.encode(words)
+        rows = possible.rows(ids)
+        alone = zip(words, offsets[:-1], np.diff(offsets), strict=True)
+        kept &= [n == 1 and rows[start] == known.get(word) for word, start, n in alone]
+    if not kept.any():
+        raise ValueError("words has no token of the tokenizer: they do not belong together.")
+    if not kept.all():
+        left_out = list(compress(words, ~kept))
+        warn(
+            f"{len(left_out)} of {len(words)} words can never be a token and are left out, such as "
+            f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}; pass a tokenizer that gives them."
+        )
+    return kept
 
 
 def _tokenizer(words: list[str], lowercase: bool) -> Tokenizer:

@@ -35,6 +35,15 @@ def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(texts)
 
 
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """Where the files of org/tiny lie in the hub's cache in tmp_path."""
+    repo = tmp_path / "models--org--tiny"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("c0ffee")
+    return repo / "snapshots" / "c0ffee"
+
+
 @pytest.fixture(scope="session")
 def minilm_path() -> Path:
     """Where the real all-MiniLM-L6-v2 lies."""

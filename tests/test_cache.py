@@ -189,6 +189,36 @@ class TestFailures:
         assert cache_size(tmp_path / "cache") > 0
 
     @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: content[: len(content) // 2 - 99],
+            lambda content: content[:100] + bytes(len(content) - 100),
+            lambda content: b"not a database" * 100,
+        ],
+        ids=["cut off", "zeros", "text"],
+    )
+    def test_the_size_of_a_damaged_file(self, damage, vectorizer, tmp_path):
+        folder = tmp_path / "cache"
+        vectorizer.fit(["a"])
+        file = folder / "outputs.sqlite"
+        file.write_bytes(damage(file.read_bytes()))
+        (folder / "outputs.sqlite-journal").write_bytes(b"left by a process that was killed")
+        message = rf"The cache {file} cannot be read: .*clear_cache\('{folder}'\) resets it"
+        with pytest.raises(OSError, match=message):
+            cache_size(folder)
+        clear_cache(folder)
+        assert list(folder.glob("*.sqlite*")) == []
+        assert cache_size(folder) == 0
+        vectorizer.fit(["a"])
+        assert cache_size(folder) > 0
+
+    def test_clearing_a_file_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "outputs.sqlite").mkdir()
+        for function in (cache_size, clear_cache):
+            with pytest.raises(OSError, match=f"The cache {tmp_path / 'outputs.sqlite'} cannot be"):
+                function(tmp_path)
+
+    @pytest.mark.parametrize(
         "damage", ["zeroblob(length(value))", "substr(value, 1, 40)", "'text'", "x''"]
     )
     def test_damaged_entries_are_run_again(self, damage, logged, log, tmp_path):

@@ -14,8 +14,9 @@ from teachers import FAMILIES, awkward_texts, features_of, save_sentence_transfo
 
 from sklearn_static import StaticEmbeddingVectorizer, _table
 from sklearn_static._corpus import in_random_order
-from sklearn_static._folder import Source, read_folder
+from sklearn_static._folder import read_folder
 from sklearn_static._outputs import Outputs
+from sklearn_static._source import Source
 from sklearn_static._vocabulary import Vocabulary
 
 

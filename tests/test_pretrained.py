@@ -246,9 +246,16 @@ print(vectorizer.transform(["the list"]).shape,
         assert vectorizer.fit_transform(texts).shape[1] == 12
         assert len(vectorizer.vectors_) < 400
 
-    def test_other_components(self, folder):
-        with pytest.raises(ValueError, match="n_components=256 must be None or 8, the dimension"):
-            StaticEmbeddingVectorizer(folder).fit(["a"])
+    def test_the_default_components_are_its_own(self, folder):
+        vectorizer = StaticEmbeddingVectorizer(folder).fit(["a"])
+        assert vectorizer.n_components_ == 8
+        assert vectorizer.n_components == 256
+
+    @pytest.mark.parametrize("n_components", [4, 9, 0.5])
+    def test_other_components(self, n_components, folder):
+        message = f"n_components={n_components} must be None or 8, the dimension of the static emb"
+        with pytest.raises(ValueError, match=message):
+            StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
 
     def test_no_teacher(self, folder):
         with pytest.raises(ValueError, match="distill_on='corpus' needs a teacher, but model is"):
@@ -332,7 +339,10 @@ class TestDamage:
             ({"mapping": np.arange(9)}, "mapping has the shape"),
             ({"mapping": np.full(407, 500)}, "mapping points to the rows 500 to 500"),
             ({"embeddings": np.zeros((407, 4), "f4")}, "has no vector that is not zero"),
-            ({"embeddings": np.full((407, 4), 1e300)}, "not finite or too large: 1e[+]300"),
+            (
+                {"embeddings": np.full((407, 4), 1e300)},
+                r"too large: the magnitude 1e\+300",
+            ),
             ({"weights": np.full(407, 1e300)}, "not finite or too large"),
             ({"mapping": np.zeros(407, "f4")}, "mapping must hold integers, got F32"),
             ({"weights": np.ones(9, "f4")}, "weights has the shape"),
@@ -346,6 +356,27 @@ class TestDamage:
         self.change(plain, **tensors)
         with pytest.raises(ValueError, match=message):
             self.load(plain)
+
+    @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+    @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+    def test_values_that_are_not_finite(self, value, dtype, plain):
+        embeddings = np.ones((407, 4), dtype)
+        embeddings[50, 1] = value
+        self.change(plain, embeddings=embeddings)
+        with pytest.raises(ValueError, match=r"not finite or too large: the magnitude (inf|nan)"):
+            self.load(plain)
+
+    def test_a_scale_that_is_not_finite(self, plain):
+        weights = np.ones(407, "f4")
+        weights[50] = np.nan
+        self.change(plain, embeddings=np.ones((407, 4), "i1"), weights=weights)
+        with pytest.raises(ValueError, match="not finite or too large: the magnitude nan"):
+            self.load(plain)
+
+    def test_float16_up_to_its_limit(self, plain):
+        self.change(plain, embeddings=np.full((407, 4), np.finfo("f2").max))
+        features = self.load(plain).transform(["the list"])
+        np.testing.assert_allclose(features, [[0.5] * 4], rtol=1e-6)
 
     def test_a_tensor_of_another_name(self, plain):
         save_file({"vectors": np.zeros((407, 4), "f4")}, plain / "model.safetensors")

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from teachers import wordpiece
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-WORDS = ["the", "cat", "dog", "new york", "!"]
+WORDS = ["the", "cat", "dog", "york", "!"]
 VECTORS = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
 
 
@@ -55,9 +59,66 @@ def test_case_counts_if_asked_for():
 
 
 def test_of_words_that_come_again_the_first_counts():
-    with pytest.warns(UserWarning, match="1 of 2 words come again in lower case; the first"):
+    with pytest.warns(UserWarning, match="1 of 2 words are duplicates in lower case; the first"):
         vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
+
+
+def test_words_that_can_never_be_a_token(tmp_path):
+    """They are told at load; the others, and what is made of all, stay as they are."""
+    words = [*WORDS, "don't", "new york", "u.s.", "e-mail"]
+    vectors = np.random.default_rng(0).standard_normal((9, 4))
+    message = r"4 of 9 words can never be a token and are left out, such as \"don't\", 'new york', "
+    with pytest.warns(UserWarning, match=message) as caught:
+        vectorizer = from_vectors(words, vectors, sif_coefficient=0.1)
+    assert [w.filename for w in caught] == [__file__]
+    assert list(vectorizer.vocabulary_) == WORDS
+    with pytest.warns(UserWarning, match="left out"):
+        plain = from_vectors(words, vectors)
+    weights = np.linalg.norm(vectorizer.vectors_, axis=1) / np.linalg.norm(plain.vectors_, axis=1)
+    ranks = 1 / np.arange(2, 11)
+    np.testing.assert_allclose(weights, (0.1 / (0.1 + ranks / ranks.sum()))[:5], rtol=1e-5)
+
+
+def test_no_word_can_be_a_token():
+    with pytest.raises(ValueError, match="words has no token of the tokenizer"):
+        from_vectors(["new york"], VECTORS[:1])
+
+
+class TestTokenizer:
+    def test_words_between_spaces(self):
+        words = ["don't", "new-york", "[UNK]", "new york"]
+        tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
+        tokenizer.enable_truncation(1)
+        with pytest.warns(
+            UserWarning, match=r"2 of 4 words .* such as '\[UNK\]', 'new york'; pass"
+        ):
+            vectorizer = from_vectors(words, VECTORS[:4], tokenizer=tokenizer, norm=None)
+        assert list(vectorizer.vocabulary_) == ["don't", "new-york"]
+        features = vectorizer.transform(["I don't new-york", "don't"])
+        np.testing.assert_allclose(features, [VECTORS[:2].mean(axis=0), VECTORS[0]], rtol=1e-6)
+        assert tokenizer.truncation is not None, "the user's own is left alone"
+
+    def test_subwords(self):
+        """As those of BPEmb: some are tokens only behind others."""
+        tokenizer = wordpiece()
+        tokenizer.no_padding()
+        tokens = [t for t in tokenizer.get_vocab() if t.islower() and t[0] != "["]
+        vectors = np.random.default_rng(0).standard_normal((len(tokens), 4))
+        vectorizer = from_vectors(tokens, vectors, tokenizer=tokenizer, norm=None)
+        assert list(vectorizer.vocabulary_) == tokens
+        assert any(token.startswith("##") for token in tokens)
+        tokens_read = tokenizer.encode("returning", add_special_tokens=False).tokens
+        assert len(tokens_read) > 1
+        expected = vectors[[tokens.index(token) for token in tokens_read]].mean(axis=0)
+        np.testing.assert_allclose(vectorizer.transform(["returning"]), [expected], rtol=1e-5)
+
+    def test_of_another_class(self):
+        with pytest.raises(
+            TypeError, match=r"tokenizer must be a tokenizers\.Tokenizer .* got str"
+        ):
+            from_vectors(WORDS, VECTORS, tokenizer="bert-base-uncased")
 
 
 def test_pca_and_weights():
@@ -122,6 +183,13 @@ def test_a_file_that_is_no_text(content, tmp_path):
     (tmp_path / "vectors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{tmp_path / 'vectors'} (is not text|ends) behind line"):
         from_vectors(tmp_path / "vectors")
+
+
+def test_a_word_with_a_space_in_a_file(tmp_path):
+    (tmp_path / "vectors").write_text("cat 3 4\nnew york 1 2\n1 5 6\n")
+    with pytest.warns(UserWarning, match="1 of 3 words can never be a token .* such as 'new york'"):
+        vectorizer = from_vectors(tmp_path / "vectors", norm=None)
+    np.testing.assert_array_equal(vectorizer.transform(["cat 1"]), [[4, 5]])
 
 
 def test_marks_tabs_and_blank_lines(tmp_path):

@@ -1,0 +1,231 @@
+"""What the files of a teacher say, and what is said of files that are none."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fresh import run
+from safetensors.torch import load_file, save_file
+from teachers import save_dense, save_sentence_transformer, save_transformer, write_json
+
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._folder import _NEEDED, Folder, read_folder
+from sklearn_static._source import Source
+from sklearn_static._vocabulary import Vocabulary
+
+
+def read(folder: Path, pooling: str = "auto") -> Folder:
+    return read_folder(Source(str(folder), None, False, True), pooling)
+
+
+def test_legacy_lowercasing(tmp_path):
+    folder = save_sentence_transformer("roberta", tmp_path / "a", lowercase=True)
+    lower = Vocabulary.from_tokenizer(read(folder).tokenizer)
+    folder = save_sentence_transformer("roberta", tmp_path / "b")
+    plain = Vocabulary.from_tokenizer(read(folder).tokenizer)
+    np.testing.assert_array_equal(
+        lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
+    )
+    assert plain.row_ids(["RETURN the"])[0].tolist() != lower.row_ids(["RETURN the"])[0].tolist()
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_lowercasing_of_tokenizer_config(lowercase, tmp_path):
+    folder = save_transformer("bert", tmp_path)
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
+    write_json(folder / "tokenizer_config.json", settings)
+    assert read(folder).tokenizer.normalizer.lowercase == lowercase
+
+
+def test_lowercasing_in_a_settings_file_of_an_older_name(tmp_path):
+    folder = save_sentence_transformer("roberta", tmp_path, lowercase=True)
+    settings = folder / "sentence_bert_config.json"
+    settings.rename(folder / "sentence_roberta_config.json")
+    assert read(folder).tokenizer.normalizer.normalize_str("A") == "a"
+
+
+class TestFingerprint:
+    def test_same_content_elsewhere(self, bert_folder, tmp_path):
+        copy = shutil.copytree(bert_folder, tmp_path / "copy")
+        assert read(copy).fingerprint() == read(bert_folder).fingerprint()
+
+    def test_other_weights(self, bert_folder, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        weights = load_file(folder / "model.safetensors")
+        weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
+
+    def test_other_pooling(self, bert_folder):
+        assert read(bert_folder, "cls").fingerprint() != read(bert_folder).fingerprint()
+
+    def test_other_dense(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        before = read(folder).fingerprint()
+        save_dense(folder / "2_Dense", {"activation_function": "torch.nn.modules.linear.Identity"})
+        assert read(folder).fingerprint() != before
+
+    def test_other_attention_heads(self, bert_folder, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"num_attention_heads": 4})
+        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
+
+    @pytest.mark.parametrize("package", ["torch", "transformers"])
+    def test_other_versions_of_what_runs_it(self, package, bert_folder, tmp_path):
+        code = f"""
+from sklearn_static._folder import read_folder
+from sklearn_static._source import Source
+print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").fingerprint())
+"""
+        now = read(bert_folder).fingerprint() + "\n"
+        assert run(code) == now
+        metadata = tmp_path / f"{package}-99.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        found = set()
+        for version in ("99.0", "99.1", "99.1+cpu"):
+            metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+            found.add(run(code, tmp_path))
+        assert len(found | {now}) == 3
+
+    def test_the_commit_is_the_fingerprint(self, tmp_path):
+        """On the hub, also below a folder that is called as the one of all commits."""
+        cache = tmp_path / "snapshots" / "cache"
+        found = set()
+        for commit in ("c0ffee", "decade"):
+            repo = cache / "models--org--tiny"
+            save_sentence_transformer("bert", repo / "snapshots" / commit)
+            (repo / "refs").mkdir(exist_ok=True)
+            (repo / "refs" / "main").write_text(commit)
+            code = """
+from sklearn_static._folder import read_folder
+from sklearn_static._source import Source
+print(read_folder(Source("org/tiny", None, False, True), "auto").fingerprint())
+"""
+            found.add(run(code, HF_HUB_CACHE=str(cache)))
+        assert len(found) == 2
+
+
+class TestErrors:
+    def test_unknown_module(self, tmp_path):
+        kind = "sentence_transformers.models.LSTM"
+        folder = save_sentence_transformer("bert", tmp_path, extra_modules=(kind,))
+        with pytest.raises(ValueError, match=f"module '{kind}' that is not known"):
+            read(folder)
+
+    def test_a_module_of_another_package(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[0]["type"] = "custom_st.Transformer"
+        write_json(folder / "modules.json", modules)
+        with pytest.raises(ValueError, match=r"module 'custom_st\.Transformer' that is not known"):
+            read(folder)
+
+    @pytest.mark.parametrize(
+        "order", [[0, 1, 3, 2], [0, 1, 1, 2], [0, 0, 1, 2], [1, 2], []], ids=str
+    )
+    def test_modules_in_another_order(self, order, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, dense={})
+        modules = json.loads((folder / "modules.json").read_text())
+        write_json(folder / "modules.json", [modules[i] for i in order])
+        with pytest.raises(ValueError, match="known is the order Transformer, Pooling, any"):
+            read(folder)
+
+    def test_pooling_without_its_config(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        (folder / "1_Pooling" / "config.json").unlink()
+        with pytest.raises(OSError, match=r"has no file 1_Pooling/config\.json"):
+            read(folder)
+
+    def test_unknown_pooling(self, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": "median"})
+        with pytest.raises(ValueError, match="Pooling 'median' is not known; known are cls"):
+            read(folder)
+
+    def test_an_empty_folder(self, tmp_path):
+        message = f"model='{tmp_path}' is a local folder, but has no file config.json"
+        with pytest.raises(OSError, match=message):
+            StaticEmbeddingVectorizer(tmp_path).fit(["a"])
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("config.json", "is a local folder, but has no file config.json"),
+            ("tokenizer.json", "has no tokenizer, none of tokenizer.json, vocab"),
+            ("model.safetensors", "has no weights, none of model.safetensors"),
+        ],
+    )
+    def test_a_missing_file_is_told_without_importing_torch(self, name, message, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        (folder / name).unlink()
+        code = f"""
+import sys
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer({str(folder)!r}).fit(["a"])
+except OSError as error:
+    print(error, "torch" in sys.modules, "transformers" in sys.modules)
+"""
+        printed = run(code)
+        assert printed.startswith(f"model='{folder}' is a local folder")
+        assert message in printed
+        assert printed.endswith("False False\n")
+
+
+class TestInstallation:
+    """Of torch and transformers, for which other packages stand in."""
+
+    def message(self, folder: Path, shadow: Path) -> str:
+        code = f"""
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer({str(folder)!r}, n_components=8, memory=None).fit(["a"])
+except ImportError as error:
+    print(error)
+"""
+        return run(code, shadow)
+
+    @pytest.mark.parametrize(
+        "error",
+        ["ImportError('libtorch.so: no such file')", "OSError('libtorch.so: no such file')"],
+    )
+    def test_torch_is_broken(self, error, bert_folder, tmp_path):
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text(f"raise {error}")
+        message = self.message(bert_folder, tmp_path)
+        assert f"{error.split('(')[0]}: libtorch.so: no such file" in message
+        assert "None" not in message
+        assert "though there are torch 2." in message
+
+    def test_transformers_is_old(self, bert_folder, tmp_path):
+        metadata = tmp_path / "transformers-4.30.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.30.0\n")
+        assert self.message(bert_folder, tmp_path).startswith(
+            "fit needs transformers>=4.49, but transformers 4.30.0 is installed: pip install"
+        )
+
+    def test_torch_is_missing(self, bert_folder, tmp_path):
+        code = f"""
+import sys
+sys.path[:] = [path for path in sys.path if "site-packages" not in path]
+sys.path.append({str(tmp_path)!r})
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer({str(bert_folder)!r}, n_components=8, memory=None).fit(["a"])
+except ImportError as error:
+    print(error)
+"""
+        packages = Path(np.__file__).parents[1]
+        for path in packages.iterdir():
+            if not path.name.startswith(("torch", "transformers", "__pycache__")):
+                (tmp_path / path.name).symlink_to(path)
+        assert run(code).startswith("fit needs torch>=2.7, which is not installed: pip install")
+
+    def test_the_versions_are_those_of_the_extra(self):
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        extra = project["project"]["optional-dependencies"]["distill"]
+        assert {f"{package}>={needed}" for package, needed in _NEEDED.items()} <= set(extra)

@@ -1,0 +1,77 @@
+"""The teacher's outputs, from wherever they are kept."""
+
+import joblib
+import numpy as np
+import pytest
+from fresh import run
+
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._folder import read_folder
+from sklearn_static._outputs import Outputs
+from sklearn_static._source import Source
+from sklearn_static._vocabulary import Vocabulary
+
+
+class Remembers:
+    """The least that an object with a method `cache` can be: no keywords, no disk."""
+
+    def __init__(self) -> None:
+        self.values = {}
+
+    def cache(self, function):
+        def remembered(*args):
+            key = joblib.hash((function.__qualname__, args))
+            if key not in self.values:
+                self.values[key] = function(*args)
+            return self.values[key]
+
+        return remembered
+
+
+@pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
+    memory = Remembers()
+    vectorizer = StaticEmbeddingVectorizer(
+        bert_folder, n_components=8, memory=memory, distill_on=distill_on
+    )
+    vectors = vectorizer.fit(texts).vectors_
+    n_values = len(memory.values)
+    assert n_values > 0
+    vectorizer.fit(texts)
+    assert len(memory.values) == n_values
+    np.testing.assert_array_equal(vectorizer.vectors_, vectors)
+    vectorizer.set_params(memory=None).fit(texts)
+    np.testing.assert_allclose(vectorizer.vectors_, vectors, atol=1e-5)
+
+
+def test_the_dimension_is_found_by_a_call(bert_folder):
+    """And looking at an object, as debuggers do, runs nothing."""
+    folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
+    vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
+    outputs = Outputs(
+        folder, vocabulary, memory=None, device="nowhere", batch_size=2, progress=False
+    )
+    for name, member in vars(Outputs).items():
+        if isinstance(member, property):
+            getattr(outputs, name)
+    with pytest.raises(ValueError, match="device='nowhere' cannot be used"):
+        outputs.find_dimension()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
+def test_a_device_that_is_none(device, bert_folder, tmp_path):
+    """It is told before weights are read, so that these may be damaged."""
+    code = f"""
+import shutil
+from pathlib import Path
+from sklearn_static import StaticEmbeddingVectorizer
+folder = shutil.copytree({str(bert_folder)!r}, {str(tmp_path / "copy")!r})
+Path(folder, "model.safetensors").write_bytes(b"")
+try:
+    StaticEmbeddingVectorizer(folder, n_components=8, device={device!r}).fit(["a"])
+except ValueError as error:
+    print(error)
+"""
+    printed = run(code)
+    assert printed.startswith(f"device={device!r} cannot be used; on this machine there are cpu")
+    assert "None takes the best" in printed

@@ -1,0 +1,210 @@
+"""Where the files of a model come from: a local folder, the hub, or the hub's cache alone."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import hub
+import pytest
+from fresh import run
+from teachers import save_sentence_transformer, save_transformer, write_json
+
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._source import Source, default_prompt, module_kind, read_modules
+
+
+def folder_source(folder: Path) -> Source:
+    return Source(str(folder), None, False, True)
+
+
+class TestFolder:
+    def test_a_file_is_found_or_not(self, bert_folder):
+        source = folder_source(bert_folder)
+        assert source.path("config.json") == str(bert_folder / "config.json")
+        assert source.path("none.json") is None
+        assert source.json("none.json") is None
+
+    def test_a_file_is_parsed_once(self, tmp_path):
+        write_json(tmp_path / "config.json", {"a": 1})
+        source = folder_source(tmp_path)
+        assert source.json("config.json") == {"a": 1}
+        write_json(tmp_path / "config.json", {"a": 2})
+        assert source.json("config.json") == {"a": 1}
+
+    def test_a_required_file(self, tmp_path):
+        message = f"model='{tmp_path}' is a local folder, but has no file config.json"
+        with pytest.raises(OSError, match=message):
+            folder_source(tmp_path).json("config.json", required=True)
+
+    def test_what_is_no_json(self, tmp_path):
+        (tmp_path / "config.json").write_text("{")
+        with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+            folder_source(tmp_path).json("config.json")
+
+    @pytest.mark.parametrize("content", [{}, [1], [{"type": "a"}], [{"type": 1, "path": ""}]])
+    def test_modules_that_are_none(self, content, tmp_path):
+        write_json(tmp_path / "modules.json", content)
+        with pytest.raises(ValueError, match=r"modules\.json must be a list of modules"):
+            read_modules(folder_source(tmp_path))
+
+    def test_the_kind_of_a_module(self):
+        kind = "sentence_transformers.models.Pooling"
+        assert module_kind({"type": kind, "path": ""}) == "Pooling"
+        assert module_kind({"type": "custom.Pooling", "path": ""}) == ""
+
+    def test_a_default_prompt(self, tmp_path):
+        assert default_prompt(folder_source(tmp_path)) == ""
+        settings = {"prompts": {"query": "q: "}, "default_prompt_name": "query"}
+        write_json(tmp_path / "config_sentence_transformers.json", settings)
+        assert default_prompt(folder_source(tmp_path)) == "q: "
+        write_json(tmp_path / "config_sentence_transformers.json", settings | {"prompts": {}})
+        with pytest.raises(ValueError, match="default prompt 'query', but its prompts are none"):
+            default_prompt(folder_source(tmp_path))
+
+    @pytest.mark.parametrize("model", ["/no/such/folder", "./none", "a/b/c"])
+    def test_neither_a_folder_nor_a_name(self, model):
+        message = f"model='{model}' is neither an existing folder nor a name on the hub"
+        with pytest.raises(OSError, match=message):
+            StaticEmbeddingVectorizer(model).fit(["a"])
+
+    def test_a_home(self, bert_folder, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "teacher").symlink_to(bert_folder)
+        vectorizer = StaticEmbeddingVectorizer("~/teacher", n_components=8).fit(["a"])
+        assert vectorizer.model == "~/teacher"
+        vectorizer.save_pretrained(tmp_path / "static")
+        StaticEmbeddingVectorizer.from_pretrained("~/static")
+
+    def test_a_second_fit_opens_each_file_once(self, bert_folder):
+        """The first also hashes them, and lets transformers read what it needs."""
+        code = f"""
+import sys
+from collections import Counter
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer({str(bert_folder)!r}, n_components=8).fit(["a"])
+opened = Counter()
+sys.addaudithook(lambda event, args: opened.update([str(args[0])] if event == "open" else []))
+vectorizer.fit(["a"])
+print({{n for name, n in opened.items() if name.startswith({str(bert_folder)!r})}})
+"""
+        assert run(code) == "{1}\n"
+
+
+class TestHub:
+    """The real client of the hub, and a hub on this machine."""
+
+    FIT = """
+import warnings
+from sklearn_static import StaticEmbeddingVectorizer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    vectorizer = StaticEmbeddingVectorizer("org/tiny", n_components=8).fit(["a"])
+print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
+"""
+
+    @pytest.mark.parametrize("save", [save_transformer, save_sentence_transformer])
+    def test_files_are_fetched_once(self, save, tmp_path):
+        folder, cache = save("bert", tmp_path / "tiny"), tmp_path / "cache"
+        with hub.serving(folder) as (address, log):
+            first = run(self.FIT, HF_HUB_CACHE=str(cache), HF_ENDPOINT=address)
+            assert len(log) > 5
+            del log[:]
+            assert (
+                run(self.FIT, HF_HUB_CACHE=str(cache), HF_ENDPOINT=address)
+                == first
+                == "(400, 8) []\n"
+            )
+        assert log == ["GET /api/models/org/tiny"]
+        # All is found by the name of the branch, also which files the model does not have.
+        assert run(self.FIT, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1") == first
+
+    def test_the_fits_of_a_search_ask_once(self, bert_folder, tmp_path):
+        code = self.FIT + "vectorizer.fit(['a']).fit(['b'])"
+        with hub.serving(bert_folder) as (address, log):
+            run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+        assert log.count("GET /api/models/org/tiny") == 1
+
+    def test_a_static_model(self, fitted, tmp_path):
+        fitted.save_pretrained(tmp_path / "saved")
+        code = """
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer.from_pretrained("org/tiny", revision="v1")
+print(vectorizer.vectors_.shape)
+"""
+        with hub.serving(tmp_path / "saved") as (address, log):
+            assert (
+                run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address) == "(400, 8)\n"
+            )
+        assert log[0] == "GET /api/models/org/tiny/revision/v1"
+
+    def test_no_such_model(self, bert_folder, tmp_path):
+        code = """
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer("org/none").fit(["a"])
+except OSError as error:
+    print(error)
+"""
+        with hub.serving(bert_folder) as (address, _):
+            printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+        assert "model='org/none' is not a local folder, and its config.json is neither" in printed
+        assert "404" in printed
+
+
+class TestHubOutOfReach:
+    @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
+    def test_with_a_local_copy(
+        self, hub_of: Callable[[], AbstractContextManager[str]], snapshot, tmp_path
+    ):
+        """All but the files that the model does not have, for which the client used to retry."""
+        save_sentence_transformer("bert", snapshot)
+        (snapshot / "sentence_bert_config.json").unlink()
+        code = """
+import time, warnings
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer("org/tiny", n_components=8, memory=None)
+vectorizer.set_params(local_files_only=True).fit(["a"])  # what is imported is not timed
+vectorizer.set_params(local_files_only=False)
+start = time.perf_counter()
+for _ in range(2):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vectorizer.fit(["a"])
+    print([(str(w.message)[:49], w.filename) for w in caught])
+print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
+"""
+        with hub_of() as address:
+            printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+        warning = ("The hub could not be asked for model='org/tiny' (", "<string>")
+        assert printed == f"{[warning]}\n{[warning]}\n(400, 8) True\n"
+
+    @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
+    def test_without_one(self, hub_of: Callable[[], AbstractContextManager[str]], tmp_path):
+        code = """
+import time
+import huggingface_hub
+from sklearn_static import StaticEmbeddingVectorizer
+start = time.perf_counter()
+try:
+    StaticEmbeddingVectorizer("org/tiny").fit(["a"])
+except OSError as error:
+    print(error)
+print(time.perf_counter() - start < 5)
+"""
+        with hub_of() as address:
+            printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+        assert "neither on this machine nor could it be loaded from the hub (" in printed
+        assert printed.endswith("\nTrue\n"), printed
+
+    def test_a_file_that_was_not_fetched_is_not_taken_for_missing(self, snapshot, tmp_path):
+        save_transformer("bert", snapshot)
+        code = """
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer("org/tiny", local_files_only=True).fit(["a"])
+except OSError as error:
+    print(error)
+"""
+        printed = run(code, HF_HUB_CACHE=str(tmp_path))
+        assert "its modules.json is neither on this machine nor" in printed
+        assert "(local_files_only=True)" in printed
