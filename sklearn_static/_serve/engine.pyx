@@ -13,12 +13,14 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_Size
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
+from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
 import numpy as np
 
 from sklearn_static._serve.cuts import added_token_keys, cut_pairs, map_character
+from sklearn_static._serve.subwords import PlainBpe, PlainUnigram, plain_subwords
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -58,6 +60,26 @@ cdef extern from "wordpiece.hpp" namespace "sklearn_static" nogil:
             Text text, size_t max_length, vector[int32_t]& rows, vector[uint32_t]& unknown
         ) except +
 
+cdef extern from "subwords.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Subwords:
+        pass
+
+    cdef cppclass Bpe(Subwords):
+        Bpe() except +
+        cbool has_digits
+        cbool ignores_merges
+        TokenTable whole
+        void set_byte(uint8_t byte, int32_t id)
+        void reserve(size_t n_merges) except +
+        void add_merge(int32_t first, int32_t second, int32_t rank, int32_t id)
+        void set_rows(vector[int32_t] row_of_id) except +
+
+    cdef cppclass Unigram(Subwords):
+        Unigram() except +
+        TokenTable tokens
+        cbool* is_excluded
+        void add(string token, double score, int32_t row) except +
+
 cdef extern from "pieces.hpp" namespace "sklearn_static" nogil:
     cdef cppclass PieceBatch:
         vector[Text] missing
@@ -66,6 +88,7 @@ cdef extern from "pieces.hpp" namespace "sklearn_static" nogil:
     cdef cppclass Pieces:
         Pieces() except +
         cbool drops_spaces
+        unique_ptr[Subwords] subwords
         void begin(PieceBatch& batch)
         void end(PieceBatch& batch) except +
         size_t n_entries()
@@ -171,9 +194,9 @@ cdef class FastTokenizer:
         elif rule is not None:
             self.pieces = new Pieces()
             self.pieces.drops_spaces = rule == "words"
-            if rule != "words":
-                for first, second in cut_pairs(vocabulary.tokenizer, rule):
-                    self.pieces.cut(ord(first), ord(second))
+            for first, second in cut_pairs(vocabulary.tokenizer, rule):
+                self.pieces.cut(ord(first), ord(second))
+            self._fill_subwords(plain_subwords(vocabulary.tokenizer, rule))
 
     def __dealloc__(self):
         del self.words
@@ -289,6 +312,35 @@ cdef class FastTokenizer:
             ascii_characters.push_back(character)
         self._learn_characters(ascii_characters)
         self.words.finish()
+
+    cdef _fill_subwords(self, subwords):
+        cdef Bpe* bpe
+        cdef Unigram* unigram
+        if isinstance(subwords, PlainBpe):
+            bpe = new Bpe()
+            self.pieces.subwords.reset(bpe)
+            bpe.has_digits = subwords.has_digits
+            bpe.ignores_merges = subwords.ignores_merges
+            for byte, token_id in subwords.id_of_byte.items():
+                bpe.set_byte(byte, token_id)
+            bpe.reserve(len(subwords.merges))
+            for rank, (first, second, token_id) in enumerate(subwords.merges):
+                bpe.add_merge(first, second, rank, token_id)
+            bpe.set_rows(self.vocabulary.rows(np.arange(subwords.n_ids, dtype=np.int32)))
+            bpe.whole.reserve(len(subwords.id_of_piece))
+            ids = np.fromiter(subwords.id_of_piece.values(), np.int32, len(subwords.id_of_piece))
+            for piece, row in zip(subwords.id_of_piece, self.vocabulary.rows(ids).tolist()):
+                bpe.whole.add(piece, row)
+        elif isinstance(subwords, PlainUnigram):
+            unigram = new Unigram()
+            self.pieces.subwords.reset(unigram)
+            for character in subwords.excluded:
+                unigram.is_excluded[ord(character)] = True
+            unigram.tokens.reserve(len(subwords.scores))
+            rows = self.vocabulary.rows(np.arange(len(subwords.scores), dtype=np.int32))
+            for (token, score), row in zip(subwords.scores, rows.tolist()):
+                if token:
+                    unigram.add(token.encode(), score, row)
 
     cdef _learn_characters(self, vector[uint32_t]& characters):
         for character in set(characters):

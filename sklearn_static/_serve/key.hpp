@@ -82,4 +82,10 @@ inline Key make_key(const uint8_t* p, size_t size) {
     return key;
 }
 
+// The same for at most 16 bytes, of which 16 can be read.
+inline Key prefix_key(const uint8_t* p, size_t size) {
+    const uint64_t b = size > 8 ? first_bytes(load8(p + 8), size - 8) : 0;
+    return {first_bytes(load8(p), size), b, static_cast<uint32_t>(size)};
+}
+
 }  // namespace sklearn_static

@@ -8,10 +8,10 @@
 #include <deque>
 #include <memory>
 #include <new>
-#include <string>
 #include <vector>
 
 #include "key.hpp"
+#include "subwords.hpp"
 
 namespace sklearn_static {
 
@@ -45,8 +45,7 @@ public:
     void insert(const Key& key, const uint8_t* data, const int32_t* rows, int32_t n_rows) {
         if (2 * ++n_entries_ > n_slots_) grow();
         n_bytes_ += key.size + 4 * (n_rows > 0 ? n_rows : 0);
-        strings_.emplace_back(reinterpret_cast<const char*>(data), key.size);
-        data = reinterpret_cast<const uint8_t*>(strings_.back().data());
+        data = key.is_whole() ? nullptr : keep(data, key.size);
         place(key, data, rows ? keep(rows, n_rows) : nullptr, rows ? n_rows : -1);
     }
 
@@ -69,13 +68,14 @@ public:
     size_t n_bytes() const { return n_bytes_; }
 
 private:
+    static constexpr size_t kBlock = 1024;
     struct Free {
         void operator()(Entry* slots) const { std::free(slots); }
     };
     std::unique_ptr<Entry[], Free> slots_;
     size_t n_slots_ = 0, n_entries_ = 0, n_bytes_ = 0;
-    std::deque<std::string> strings_;  // deques do not move what they have
-    std::deque<std::vector<int32_t>> rows_;
+    std::deque<std::vector<int32_t>> blocks_;  // a deque does not move what it has
+    size_t n_left_ = 0;                        // of the last block
 
     void allocate(size_t n_slots) {
         n_slots_ = n_slots;
@@ -84,9 +84,17 @@ private:
         if (!slots_) throw std::bad_alloc();
     }
 
-    const int32_t* keep(const int32_t* rows, int32_t n_rows) {
-        rows_.emplace_back(rows, rows + n_rows);
-        return rows_.back().data();
+    template <class Value>
+    const Value* keep(const Value* values, size_t n_values) {
+        const size_t n = (n_values * sizeof(Value) + 3) / 4;
+        if (n > n_left_ || blocks_.empty()) {
+            n_left_ = n > kBlock ? n : kBlock;
+            blocks_.emplace_back(n_left_);
+        }
+        int32_t* place = blocks_.back().data() + blocks_.back().size() - n_left_;
+        n_left_ -= n;
+        if (n_values) std::memcpy(place, values, n_values * sizeof(Value));
+        return reinterpret_cast<const Value*>(place);
     }
 
     void place(const Key& key, const uint8_t* data, const int32_t* rows, int32_t n_rows) {
@@ -117,8 +125,10 @@ private:
 // What one batch knows: the shared tables as they were at its start, and what it adds to them.
 struct PieceBatch {
     std::shared_ptr<const PieceTable> young, old;
+    const Subwords* subwords = nullptr;
     PieceTable own{256};
     std::vector<Text> missing;
+    std::vector<int32_t> rows;
 
     // Null for a piece that is not tokenized yet.
     const PieceTable::Entry* find(Text piece) {
@@ -129,6 +139,11 @@ struct PieceBatch {
         if (const PieceTable::Entry* entry = old->find(key, piece.data)) {
             own.insert(key, piece.data, entry->rows, entry->n_rows);
             return entry;
+        }
+        rows.clear();
+        if (subwords && subwords->read(piece, rows)) {
+            own.insert(key, piece.data, rows.data(), static_cast<int32_t>(rows.size()));
+            return own.find(key, piece.data);
         }
         own.insert(key, piece.data, nullptr, 0);
         missing.push_back(piece);
@@ -151,6 +166,8 @@ public:
 
     // Whether to cut at white space and drop it, else before a space between two plain characters.
     bool drops_spaces = false;
+    // Splits plain pieces; null where it is not known how.
+    std::unique_ptr<Subwords> subwords;
 
     Pieces() : young_(std::make_shared<PieceTable>(kSlots)), old_(std::make_shared<PieceTable>(1)) {}
 
@@ -158,6 +175,7 @@ public:
     void cut(uint8_t first, uint8_t second) { cuts_[first][second] = true; }
 
     void begin(PieceBatch& batch) const {
+        batch.subwords = subwords.get();
         batch.young = young_;
         batch.old = old_;
     }

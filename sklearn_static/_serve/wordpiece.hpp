@@ -189,6 +189,7 @@ public:
     }
 
 private:
+    static constexpr size_t kPadding = 16;
     enum class Kind : uint8_t { kOther, kWord, kSpace, kAlone, kDropped };
 
     std::array<Kind, 256> kinds_{};
@@ -225,7 +226,7 @@ private:
         if (const int32_t* row = initial.find(key, nullptr)) {
             rows.push_back(*row);
         } else {
-            uint8_t word[24];
+            uint8_t word[16 + kPadding] = {0};
             for (size_t i = 0; i < size; ++i) word[i] = uint8_t(parts[i / 8] >> (8 * (i % 8)));
             add_pieces(word, size, rows);
         }
@@ -260,7 +261,7 @@ private:
         return true;
     }
 
-    void add_word(const std::vector<uint8_t>& word, std::vector<int32_t>& rows) const {
+    void add_word(std::vector<uint8_t>& word, std::vector<int32_t>& rows) const {
         size_t n_characters = 0;
         for (uint8_t byte : word) n_characters += (byte & 0xC0) != 0x80;
         if (n_characters > max_characters) {
@@ -269,10 +270,12 @@ private:
                        initial.find(make_key(word.data(), word.size()), word.data())) {
             rows.push_back(*row);
         } else {
-            add_pieces(word.data(), word.size(), rows);
+            word.resize(word.size() + kPadding);
+            add_pieces(word.data(), word.size() - kPadding, rows);
         }
     }
 
+    // There are kPadding bytes more after the word.
     void add_pieces(const uint8_t* word, size_t size, std::vector<int32_t>& rows) const {
         const size_t n_before = rows.size();
         size_t start = 0;
@@ -283,7 +286,8 @@ private:
             const int32_t* row = nullptr;
             for (; n > 0; --n) {
                 if (n < size - start && (rest[n] & 0xC0) == 0x80) continue;
-                if ((row = tokens.find(make_key(rest, n), rest))) break;
+                const Key key = n > 16 ? make_key(rest, n) : prefix_key(rest, n);
+                if ((row = tokens.find(key, rest))) break;
             }
             if (!row) {
                 rows.resize(n_before);

@@ -1,0 +1,186 @@
+// Byte-level BPE and Unigram for plain pieces: an optional space, then printable ASCII. All other
+// pieces are left to the real tokenizer.
+#pragma once
+
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "key.hpp"
+#include "wordpiece.hpp"
+
+namespace sklearn_static {
+
+// What splits a piece into tokens.
+class Subwords {
+public:
+    virtual ~Subwords() {}
+    // Adds the rows of a piece's tokens; false, and nothing added, where it has to be asked for.
+    virtual bool read(Text piece, std::vector<int32_t>& rows) const = 0;
+};
+
+// Byte-pair encoding (Sennrich et al., 2016): merges the pair of the lowest rank, the first of
+// several, until there is none.
+class Bpe : public Subwords {
+public:
+    bool has_digits = false;      // whether a run of digits is one piece for the tokenizer
+    bool ignores_merges = false;  // whether a piece that is a token is taken as it is
+    Tokens whole;                 // such pieces, to their rows
+
+    Bpe() { std::fill(ids_, ids_ + 256, -1); }
+
+    void set_byte(uint8_t byte, int32_t id) { ids_[byte] = id; }
+
+    void reserve(size_t n_merges) {
+        size_t n_slots = 64;
+        while (n_slots < 2 * n_merges) n_slots *= 2;
+        merges_.assign(n_slots, Merge{~uint64_t(0), 0, 0});
+    }
+
+    void add_merge(int32_t first, int32_t second, int32_t rank, int32_t id) {
+        const uint64_t pair = pair_of(first, second);
+        size_t slot = slot_of(pair);
+        while (merges_[slot].pair != ~uint64_t(0)) slot = (slot + 1) & (merges_.size() - 1);
+        merges_[slot] = {pair, rank, id};
+    }
+
+    void set_rows(const std::vector<int32_t>& row_of_id) { row_of_id_ = row_of_id; }
+
+    bool read(Text piece, std::vector<int32_t>& rows) const override {
+        int32_t ids[kLongest];
+        size_t size = piece.size;
+        if (size > kLongest || !is_plain(piece)) return false;
+        if (ignores_merges) {
+            if (const int32_t* row = whole.find(make_key(piece.data, size), piece.data)) {
+                rows.push_back(*row);
+                return true;
+            }
+        }
+        for (size_t i = 0; i < size; ++i)
+            if ((ids[i] = ids_[piece.data[i]]) < 0) return false;
+        const Merge* found[kLongest];
+        for (size_t i = 0; i + 1 < size; ++i) found[i] = find(ids[i], ids[i + 1]);
+        while (size > 1) {
+            size_t best = size;
+            for (size_t i = 0; i + 1 < size; ++i)
+                if (found[i] && (best == size || found[i]->rank < found[best]->rank)) best = i;
+            if (best == size) break;
+            ids[best] = found[best]->id;
+            --size;
+            std::memmove(ids + best + 1, ids + best + 2, (size - best - 1) * sizeof(*ids));
+            if (best + 1 < size)
+                std::memmove(found + best, found + best + 1, (size - best - 1) * sizeof(*found));
+            if (best + 1 < size) found[best] = find(ids[best], ids[best + 1]);
+            if (best > 0) found[best - 1] = find(ids[best - 1], ids[best]);
+        }
+        for (size_t i = 0; i < size; ++i) rows.push_back(row_of_id_[ids[i]]);
+        return true;
+    }
+
+private:
+    static constexpr size_t kLongest = 64;
+    struct Merge {
+        uint64_t pair;
+        int32_t rank, id;
+    };
+    int32_t ids_[256];
+    std::vector<Merge> merges_;
+    std::vector<int32_t> row_of_id_;
+
+    static uint64_t pair_of(int32_t first, int32_t second) {
+        return uint64_t(uint32_t(first)) << 32 | uint32_t(second);
+    }
+
+    size_t slot_of(uint64_t pair) const {
+        uint64_t h = pair * 0x9E3779B97F4A7C15u;
+        h ^= h >> 32;
+        return h & (merges_.size() - 1);
+    }
+
+    const Merge* find(int32_t first, int32_t second) const {
+        const uint64_t pair = pair_of(first, second);
+        for (size_t slot = slot_of(pair);; slot = (slot + 1) & (merges_.size() - 1)) {
+            if (merges_[slot].pair == pair) return &merges_[slot];
+            if (merges_[slot].pair == ~uint64_t(0)) return nullptr;
+        }
+    }
+
+    // An optional space, then letters, or other visible characters, alone.
+    bool is_plain(Text piece) const {
+        size_t i = piece.size && piece.data[0] == ' ';
+        if (i == piece.size) return false;
+        const int kind = kind_of(piece.data[i]);
+        if (kind == 0 || (kind == 2 && !has_digits)) return false;
+        for (; i < piece.size; ++i)
+            if (kind_of(piece.data[i]) != kind) return false;
+        return true;
+    }
+
+    static int kind_of(uint8_t c) {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return 1;
+        if (c >= '0' && c <= '9') return 2;
+        return c > ' ' && c < 0x7F ? 3 : 0;
+    }
+};
+
+// The most likely split (Kudo, 2018), by the sum of the tokens' scores.
+class Unigram : public Subwords {
+public:
+    Tokens tokens;  // to their places in scores and rows
+    bool is_excluded[256] = {false};
+
+    void add(const std::string& token, double score, int32_t row) {
+        tokens.add(token, static_cast<int32_t>(rows_.size()));
+        scores_.push_back(score);
+        rows_.push_back(row);
+    }
+
+    bool read(Text piece, std::vector<int32_t>& rows) const override {
+        // The mark of a word's beginning stands for the space, and before the first word.
+        uint8_t text[kLongest + 16] = {0xE2, 0x96, 0x81};
+        const size_t skipped = piece.size && piece.data[0] == ' ';
+        const size_t size = piece.size - skipped + 3;
+        if (size > kLongest || size == 3) return false;
+        for (size_t i = skipped; i < piece.size; ++i) {
+            const uint8_t c = piece.data[i];
+            if (c <= ' ' || c >= 0x7F || is_excluded[c]) return false;
+            text[i - skipped + 3] = c;
+        }
+        struct Node {
+            double score;
+            int32_t token;  // -1: not reached
+            uint32_t start;
+        } nodes[kLongest + 1];
+        for (size_t i = 0; i <= size; ++i) nodes[i] = {0, -1, 0};
+        for (size_t start = 0; start < size; start += start ? 1 : 3) {
+            const size_t character = start ? 1 : 3;
+            const size_t longest = std::min(size - start, tokens.longest(text[start]));
+            bool has_character = false;
+            for (size_t n = character; n <= longest; ++n) {
+                const uint8_t* rest = text + start;
+                const Key key = n > 16 ? make_key(rest, n) : prefix_key(rest, n);
+                const int32_t* token = tokens.find(key, rest);
+                if (!token) continue;
+                has_character |= n == character;
+                const double score = scores_[*token] + nodes[start].score;
+                Node& node = nodes[start + n];
+                if (node.token < 0 || score > node.score)
+                    node = {score, *token, static_cast<uint32_t>(start)};
+            }
+            if (!has_character) return false;  // there may be an unknown token
+        }
+        const size_t n_before = rows.size();
+        for (size_t end = size; end > 0; end = nodes[end].start)
+            rows.push_back(rows_[nodes[end].token]);
+        std::reverse(rows.begin() + n_before, rows.end());
+        return true;
+    }
+
+private:
+    static constexpr size_t kLongest = 96;
+    std::vector<double> scores_;
+    std::vector<int32_t> rows_;
+};
+
+}  // namespace sklearn_static
