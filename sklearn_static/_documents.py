@@ -76,6 +76,9 @@ def batches(documents: list[str]) -> Iterator[slice]:
     batch : slice
         The next run; it has at least one document.
     """
+    if len(documents) <= _BATCH_DOCUMENTS and sum(map(len, documents)) <= _BATCH_CHARACTERS:
+        yield from [slice(0, len(documents))] if documents else []
+        return
     ends = np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)))
     start = before = 0
     while start < len(documents):

@@ -362,8 +362,8 @@ def reference_features(
             total += table.vectors(np.array([row]))[0]
             if i and (tokens[i - 1], row) in row_of_pair:
                 total += table.vectors(np.array([row_of_pair[tokens[i - 1], row]]))[0]
-        scale = np.linalg.norm(total.astype(np.float64)) if norm == "l2" else len(tokens)
-        total /= np.float32(scale or 1)
+        divisor = np.linalg.norm(total.astype(np.float64)) if norm == "l2" else len(tokens)
+        total *= np.float32(1 / (divisor or 1))
     return features
 
 

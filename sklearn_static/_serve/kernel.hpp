@@ -26,7 +26,7 @@ inline size_t sum_blocks(const Table& table, const int32_t* rows, size_t n_rows,
 }
 
 // The square root of the sum of squares, in eight parts whatever the processor.
-inline float length_of(const float* values, size_t n_values) {
+inline double length_of(const float* values, size_t n_values) {
     double parts[8] = {0};
     size_t j = 0;
     for (; j + 8 <= n_values; j += 8)
@@ -35,7 +35,7 @@ inline float length_of(const float* values, size_t n_values) {
     for (; j < n_values; ++j) parts[0] += static_cast<double>(values[j]) * values[j];
     double sum = 0;
     for (double part : parts) sum += part;
-    return static_cast<float>(std::sqrt(sum));
+    return std::sqrt(sum);
 }
 
 template <class Table>
@@ -48,7 +48,7 @@ inline void pool(const Table& table, const Selection& selection, bool unit_lengt
         // Few enough rows at a time that they are still in the nearest cache for the next columns.
         for (size_t stop; start < selection.stops[document]; start = stop) {
             stop = std::min(selection.stops[document], start + kRowsAtOnce);
-            for (; n_fetched < std::min(n_rows, stop + kRowsAtOnce); ++n_fetched) {
+            for (; n_fetched < std::min(n_rows, stop + kRowsFetched); ++n_fetched) {
                 const char* row = reinterpret_cast<const char*>(table.row(rows[n_fetched]));
                 for (size_t byte = 0; byte < n_columns * sizeof(*table.values); byte += 64)
                     SKLEARN_STATIC_PREFETCH(row + byte);
@@ -62,10 +62,11 @@ inline void pool(const Table& table, const Selection& selection, bool unit_lengt
                 }
             }
         }
-        const float scale = unit_length ? length_of(out, n_columns)
-                                        : static_cast<float>(selection.n_known_tokens[document]);
-        if (scale != 0)
-            for (size_t j = 0; j < n_columns; ++j) out[j] /= scale;
+        const double divisor =
+            unit_length ? length_of(out, n_columns) : selection.n_known_tokens[document];
+        // Much faster than to divide each value.
+        const float factor = divisor > 0 ? static_cast<float>(1 / divisor) : 1;
+        for (size_t j = 0; j < n_columns; ++j) out[j] *= factor;
         out += n_columns;
     }
 }

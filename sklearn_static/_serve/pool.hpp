@@ -99,8 +99,8 @@ struct Table {
     float scale(int32_t i) const { return kIsScaled ? scales[i] : 1; }
 };
 
-// So many rows are added at once, while the next ones are fetched.
-constexpr size_t kRowsAtOnce = 8;
+// So many rows are added at once, while so many of the next ones are fetched.
+constexpr size_t kRowsAtOnce = 8, kRowsFetched = 12;
 
 struct Span {
     size_t start, stop;

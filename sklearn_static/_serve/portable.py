@@ -83,7 +83,7 @@ class Pooler:
                 vectors *= self._scales[rows, None]
             # One after the other, as a sum of one column would not be.
             total = np.add.accumulate(vectors)[-1] if rows else np.zeros_like(out[i])
-            scale = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else len(known)
-            out[i] = total / np.float32(scale or 1)
+            divisor = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else len(known)
+            out[i] = total * np.float32(1 / (divisor or 1))
             n_empty += not known
         return n_empty

@@ -65,6 +65,7 @@ public:
         size_t n_slots = 64;
         while (n_slots < 2 * n) n_slots *= 2;
         slots_.assign(n_slots, Slot{0, 0, 0, 0, nullptr});
+        tags_.assign(n_slots, 0);
         shift_ = 64;
         while (n_slots >>= 1) --shift_;
     }
@@ -72,9 +73,11 @@ public:
     void add(const std::string& token, int32_t row) {
         strings_.push_back(token);
         const uint8_t* data = reinterpret_cast<const uint8_t*>(strings_.back().data());
-        Key key = make_key(data, token.size());
-        size_t slot = key.hash() >> shift_;
-        while (slots_[slot].data) slot = (slot + 1) & (slots_.size() - 1);
+        const Key key = make_key(data, token.size());
+        const uint64_t hash = key.hash();
+        size_t slot = hash >> shift_;
+        while (tags_[slot]) slot = (slot + 1) & (slots_.size() - 1);
+        tags_[slot] = tag_of(hash);
         slots_[slot] = {key.a, key.b, key.size, row, data};
         uint8_t& longest = longest_[data[0]];
         longest = std::max(longest, static_cast<uint8_t>(std::min<size_t>(token.size(), 255)));
@@ -86,10 +89,12 @@ public:
 
     // The row, or null where there is no such token.
     const int32_t* find(const Key& key, const uint8_t* data) const {
-        size_t slot = key.hash() >> shift_;
-        for (;; slot = (slot + 1) & (slots_.size() - 1)) {
+        const uint64_t hash = key.hash();
+        const uint8_t tag = tag_of(hash);
+        for (size_t slot = hash >> shift_;; slot = (slot + 1) & (slots_.size() - 1)) {
+            if (!tags_[slot]) return nullptr;
+            if (tags_[slot] != tag) continue;
             const Slot& found = slots_[slot];
-            if (!found.data) return nullptr;
             if (found.a == key.a && found.b == key.b && found.size == key.size &&
                 (key.is_whole() || !std::memcmp(found.data, data, key.size)))
                 return &found.row;
@@ -104,7 +109,10 @@ private:
         const uint8_t* data;
     };
     std::vector<Slot> slots_;
+    std::vector<uint8_t> tags_;  // a byte of each hash, 0 where the slot is free
     int shift_ = 58;
+
+    static uint8_t tag_of(uint64_t hash) { return static_cast<uint8_t>(hash | 1); }
     std::array<uint8_t, 256> longest_{};
     bool too_long_ = false;
     std::deque<std::string> strings_;
@@ -282,7 +290,8 @@ private:
         while (start < size) {
             const Tokens& tokens = start ? continuing : initial;
             const uint8_t* rest = word + start;
-            size_t n = std::min(size - start, tokens.longest(rest[0]));
+            // The whole word is no token, or it would not be here.
+            size_t n = std::min(size - start - (start == 0), tokens.longest(rest[0]));
             const int32_t* row = nullptr;
             for (; n > 0; --n) {
                 if (n < size - start && (rest[n] & 0xC0) == 0x80) continue;
