@@ -7,7 +7,7 @@ import numpy as np
 
 _SHOWN_ROWS = 5
 # What one step of work takes at most: bounds its memory, whatever the documents.
-_BATCH_DOCUMENTS = 2048
+_BATCH_DOCUMENTS = 1024
 _BATCH_CHARACTERS = 250_000
 
 

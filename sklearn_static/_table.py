@@ -193,18 +193,26 @@ class StaticTable:
             raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
         features = np.empty((len(documents), self.n_components), dtype=np.float32)
 
-        def fill(batch: slice) -> int:
-            tokens = self.tokenizer.tokenize(documents[batch], max_length)
-            out = features[batch]
-            return self._pooler.pool(tokens, out, max_length=max_length, unit_length=norm == "l2")
+        all_batches = list(batches(documents))
+        n_threads = min(effective_n_jobs(n_jobs), len(all_batches)) if len(all_batches) > 1 else 1
+        left = iter(all_batches)  # shared, so that each batch goes to one thread
 
-        runs = list(batches(documents))
-        n_threads = min(effective_n_jobs(n_jobs), len(runs)) if len(runs) > 1 else 1
+        def work() -> int:
+            n_empty = 0
+            for batch in left:
+                tokens = self.tokenizer.tokenize(documents[batch], max_length)
+                n_empty += self._pooler.pool(
+                    tokens, features[batch], max_length=max_length, unit_length=norm == "l2"
+                )
+            return n_empty
+
         try:
             if n_threads == 1:
-                return features, sum(map(fill, runs))
-            with ThreadPoolExecutor(n_threads) as pool:
-                return features, sum(pool.map(fill, runs))
+                return features, work()
+            # This thread is one of them.
+            with ThreadPoolExecutor(n_threads - 1) as pool:
+                others = [pool.submit(work) for _ in range(n_threads - 1)]
+                return features, work() + sum(other.result() for other in others)
         except UnicodeEncodeError:
             check_encodable(documents)
             raise

@@ -153,6 +153,7 @@ public:
                 begins_added_[m[entry.size / 2]])
                 kind = Kind::kOther;
             kinds_[c] = kind;
+            if (kind == Kind::kWord) mapped_[c] = m[0];
             bool is_upper = c >= 'A' && c <= 'Z';
             if (is_upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
                 bool same = kind == Kind::kWord && m[0] == c;
@@ -202,6 +203,7 @@ private:
 
     std::array<Kind, 256> kinds_{};
     std::array<int32_t, 128> alone_rows_{};
+    std::array<uint8_t, 128> mapped_{};
     bool has_fast_words_ = false;
     uint64_t fold_ = 0;
     std::vector<std::string> added_;
@@ -248,6 +250,10 @@ private:
         while (p < end) {
             const Kind kind = kinds_[*p];
             if (kind == Kind::kSpace || kind == Kind::kAlone) break;
+            if (kind == Kind::kWord) {
+                word.push_back(mapped_[*p++]);
+                continue;
+            }
             const uint8_t* before = p;
             const uint32_t character = decode(p);
             const Characters::Entry entry = characters.find(character);
