@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,10 @@ def main() -> None:
     agnews = texts.load("ag_news_7600", options.data)
     news = agnews.train_texts + agnews.test_texts
     if options.tokenizers:
-        tokenizers_table(news, news, options.rounds)
+        others = (
+            texts.load(name, options.data).train_texts for name in ("banking77", "sst2", "trec")
+        )
+        tokenizers_table([*news, *chain.from_iterable(others)], news, options.rounds)
         return
     print(texts.machine(), f"Load of the machine: {os.getloadavg()[0]:.1f}.")
 
