@@ -198,6 +198,7 @@ class StaticTable:
         left = iter(all_batches)  # shared, so that each batch goes to one thread
 
         def work() -> int:
+            """Give the number of empty documents in the batches that this thread took."""
             n_empty = 0
             for batch in left:
                 tokens = self.tokenizer.tokenize(documents[batch], max_length)
