@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -313,6 +313,7 @@ def distilling(name: str) -> ModuleType:
         ) from error
 
 
+@cache
 def teacher_versions() -> dict[str, str]:
     """Tell the versions of what runs the teacher, without importing it.
 

@@ -1,6 +1,5 @@
 """What the compiled engine does, in NumPy, for machines where it could not be built."""
 
-import warnings
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._serve.cuts import Rule
+from sklearn_static._warnings import warn
 
 if TYPE_CHECKING:
     from sklearn_static._vocabulary import Vocabulary
@@ -30,11 +30,10 @@ class FastTokenizer:
     n_pieces = 0
 
     def __init__(self, vocabulary: "Vocabulary", rule: Rule | None) -> None:
-        warnings.warn(
+        warn(
             "The compiled extension of sklearn-static is missing: transform gives the same "
-            "features, some 30 times slower. Install a wheel, or a C++ compiler and then "
-            "sklearn-static again.",
-            stacklevel=2,
+            "features, some 50 times slower. Install a wheel, or a C++ compiler and then "
+            "sklearn-static again."
         )
         self._vocabulary = vocabulary
         self.rule = rule
