@@ -28,7 +28,7 @@ from sklearn_static._vocabulary import Vocabulary, agrees
 
 KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
-# Both take some seconds to tokenize; the rest of them is in `make fuzz`.
+# All of it would take the real tokenizers minutes.
 LONG = {"20newsgroups": 2000}
 
 
