@@ -296,7 +296,7 @@ cdef class FastTokenizer:
         tokens = self.vocabulary.tokenizer.get_vocab(with_added_tokens=False)
         ids = np.fromiter(tokens.values(), dtype=np.int32, count=len(tokens))
         row_of_token = dict(zip(tokens, self.vocabulary.rows(ids).tolist(), strict=True))
-        self.words.unknown_row = row_of_token[model.unk_token]
+        self.words.unknown_row = row_of_token.get(model.unk_token, -1)
         self.words.max_characters = model.max_input_chars_per_word
         self.words.initial.reserve(len(tokens))
         self.words.continuing.reserve(sum(1 for token in tokens if token.startswith(prefix)))
