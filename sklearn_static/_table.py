@@ -67,6 +67,8 @@ class StaticTable:
             )
         if self.rule not in (None, *get_args(Rule)):
             raise ValueError(f"rule={self.rule!r} is unsupported; supported: {get_args(Rule)}.")
+        # The engine reads rows that lie in one piece; no copy where they do, and a memmap stays one.
+        object.__setattr__(self, "stored", np.require(self.stored, requirements="C"))
         self.stored.flags.writeable = False
         if self.scales is not None:
             self.scales.flags.writeable = False

@@ -95,6 +95,14 @@ def test_int8_keeps_a_scale_per_row(vocabulary, vectors):
     assert (np.abs(table.vectors() - vectors) <= 0.5 * step + 1e-12).all()
 
 
+@pytest.mark.parametrize("quantize", [None, "float16", "int8"])
+def test_vectors_in_any_order(quantize, vocabulary, vectors, texts):
+    expected = features_of(StaticTable.from_vectors(vocabulary, vectors.copy(), quantize), texts)
+    for stored in (np.asfortranarray(vectors), np.repeat(vectors, 2, axis=1)[:, ::2]):
+        table = StaticTable.from_vectors(vocabulary, stored, quantize)
+        np.testing.assert_array_equal(features_of(table, texts), expected)
+
+
 def test_arrays_are_read_only(table):
     with pytest.raises(ValueError, match="read-only"):
         table.stored[0] = 0
