@@ -67,7 +67,7 @@ class StaticTable:
             )
         if self.rule not in (None, *get_args(Rule)):
             raise ValueError(f"rule={self.rule!r} is unsupported; supported: {get_args(Rule)}.")
-        # The engine reads rows that lie in one piece; no copy where they do, and a memmap stays one.
+        # The engine reads rows that lie in one piece; a memmap of such rows stays one.
         object.__setattr__(self, "stored", np.require(self.stored, requirements="C"))
         self.stored.flags.writeable = False
         if self.scales is not None:

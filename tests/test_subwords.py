@@ -33,6 +33,9 @@ def test_families(family):
     assert isinstance(plain_subwords(tokenizer, RULES[family]), kinds[kind])
 
 
+NESTED = normalizers.Sequence([normalizers.Sequence([normalizers.Replace("``", '"')])])
+
+
 @pytest.mark.parametrize(
     "tokenizer",
     [
@@ -44,6 +47,7 @@ def test_families(family):
             "xlm-roberta", pre_tokenizer=pre_tokenizers.Metaspace(prepend_scheme="never")
         ),
         lambda: change("xlm-roberta", normalizer=normalizers.Replace("``", '"')),
+        lambda: change("xlm-roberta", normalizer=NESTED),
     ],
 )
 def test_what_is_left_to_the_tokenizer(tokenizer: Callable):

@@ -51,8 +51,8 @@ def cut_rule(tokenizer: Tokenizer) -> Rule | None:
         None if it is not known that the tokens of a document are those of its parts.
     """
     state = json.loads(tokenizer.to_str())
-    normalizers = _flat(state["normalizer"], "normalizers")
-    pre_tokenizers = _flat(state["pre_tokenizer"], "pretokenizers")
+    normalizers = flat(state["normalizer"], "normalizers")
+    pre_tokenizers = flat(state["pre_tokenizer"], "pretokenizers")
     added = state["added_tokens"]
     kinds = [p["type"] for p in pre_tokenizers]
     if (
@@ -107,11 +107,25 @@ def _has_space(token: dict[str, Any], tokenizer: Tokenizer) -> bool:
     return len(tokenizer.normalizer.normalize_str(content).split()) != 1
 
 
-def _flat(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+def flat(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """List the steps of a normalizer or pre-tokenizer, sequences within sequences as well.
+
+    Parameters
+    ----------
+    component : dict or None
+        As tokenizer.json has it.
+    key : {"normalizers", "pretokenizers"}
+        Where a sequence has its steps.
+
+    Returns
+    -------
+    steps : list of dict
+        None of them is a sequence.
+    """
     if component is None:
         return []
     if component["type"] == "Sequence":
-        return [part for inner in component[key] for part in _flat(inner, key)]
+        return [part for inner in component[key] for part in flat(inner, key)]
     return [component]
 
 

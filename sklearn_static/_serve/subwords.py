@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from sklearn_static._serve.cuts import Rule
+from sklearn_static._serve.cuts import Rule, flat
 
 _VISIBLE = string.digits + string.ascii_letters + string.punctuation
 _CLASSES = (string.ascii_letters, string.digits, string.punctuation)
@@ -113,27 +113,17 @@ def _bpe(tokenizer: Tokenizer, state: dict[str, Any], rule: Rule) -> PlainBpe | 
 
 
 def _unigram(state: dict[str, Any]) -> PlainUnigram | None:
-    model, pre_tokenizer = state["model"], state["pre_tokenizer"]
-    parts = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
+    model, parts = state["model"], flat(state["pre_tokenizer"], "pretokenizers")
     schemes = ("always",) if len(parts) > 1 else ("always", "first")
     mark = parts[-1]
+    steps = flat(state["normalizer"], "normalizers")
+    replaced = [step["pattern"] for step in steps if step["type"] == "Replace"]
     if (
         model["type"] != "Unigram"
         or mark.get("replacement") != "\u2581"
         or mark.get("prepend_scheme") not in schemes
-        or not _replaces_spaces_alone(state["normalizer"])
+        or any(pattern not in ({"String": "  "}, {"Regex": " {2,}"}) for pattern in replaced)
     ):
         return None
     firsts = frozenset(token["content"][0] for token in state["added_tokens"] if token["content"])
     return PlainUnigram([(token, score) for token, score in model["vocab"]], firsts)
-
-
-def _steps(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if normalizer is None:
-        return []
-    return list(normalizer.get("normalizers", [normalizer]))
-
-
-def _replaces_spaces_alone(normalizer: dict[str, Any]) -> bool:
-    replaced = [n["pattern"] for n in _steps(normalizer) if n["type"] == "Replace"]
-    return all(pattern in ({"String": "  "}, {"Regex": " {2,}"}) for pattern in replaced)
