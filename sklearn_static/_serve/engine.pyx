@@ -71,7 +71,7 @@ cdef extern from "subwords.hpp" namespace "sklearn_static" nogil:
         TokenTable whole
         void set_byte(uint8_t byte, int32_t id)
         void reserve(size_t n_merges) except +
-        void add_merge(int32_t first, int32_t second, int32_t rank, int32_t id)
+        void add_merge(int32_t first, int32_t second, int32_t id) except +
         void set_rows(vector[int32_t] row_of_id) except +
 
     cdef cppclass Unigram(Subwords):
@@ -97,19 +97,22 @@ cdef extern from "pieces.hpp" namespace "sklearn_static" nogil:
         ) except +
         void cut(uint8_t first, uint8_t second)
 
+cdef extern from "pairs.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass PairTable:
+        void reserve(size_t n_pairs) except +
+        void add(int32_t first, int32_t second, int32_t value)
+
 cdef extern from "pool.hpp" namespace "sklearn_static" nogil:
     struct Span:
         size_t start
         size_t stop
 
-    cdef cppclass BigramTable:
-        void build(const int32_t* pairs, size_t n_pairs, int32_t n_tokens) except +
 
     cdef cppclass Selection:
         Selection(
             const vector[int32_t]& tokens,
             const vector[Span]& spans,
-            const BigramTable& bigrams,
+            const PairTable& bigrams,
             size_t max_length,
         ) except +
         vector[size_t] n_known_tokens
@@ -324,8 +327,8 @@ cdef class FastTokenizer:
             for byte, token_id in subwords.id_of_byte.items():
                 bpe.set_byte(byte, token_id)
             bpe.reserve(len(subwords.merges))
-            for rank, (first, second, token_id) in enumerate(subwords.merges):
-                bpe.add_merge(first, second, rank, token_id)
+            for first, second, token_id in subwords.merges:
+                bpe.add_merge(first, second, token_id)
             bpe.set_rows(self.vocabulary.rows(np.arange(subwords.n_ids, dtype=np.int32)))
             bpe.whole.reserve(len(subwords.id_of_piece))
             ids = np.fromiter(subwords.id_of_piece.values(), np.int32, len(subwords.id_of_piece))
@@ -406,17 +409,17 @@ cdef class Pooler:
     cdef _Buffer stored, scales
     cdef size_t n_columns
     cdef size_t value_size
-    cdef BigramTable bigrams
+    cdef PairTable bigrams
 
     def __cinit__(self, stored, scales, pairs, int32_t n_tokens):
         self.stored = _Buffer(stored)
         self.scales = None if scales is None else _Buffer(scales)
         self.n_columns = stored.shape[1]
         self.value_size = stored.itemsize
-        cdef _Buffer pairs_buffer
         if pairs is not None:
-            pairs_buffer = _Buffer(pairs)
-            self.bigrams.build(<int32_t*> pairs_buffer.view.buf, len(pairs), n_tokens)
+            self.bigrams.reserve(len(pairs))
+            for row, (first, second) in enumerate(pairs.tolist(), n_tokens):
+                self.bigrams.add(first, second, row)
 
     def pool(self, TokenRows tokens not None, out, *, max_length=None, cbool unit_length=True):
         """Add up the vectors of each document's tokens and bigrams.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "key.hpp"
+#include "pairs.hpp"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define SKLEARN_STATIC_X86 1
@@ -19,52 +20,6 @@
 #endif
 
 namespace sklearn_static {
-
-// From a pair of rows to the row of the bigram.
-class BigramTable {
-public:
-    // At most a quarter full, so that nearly every search ends in its first slot.
-    void build(const int32_t* pairs, size_t n_pairs, int32_t n_tokens) {
-        size_t n_slots = 4;
-        shift_ = 62;
-        while (n_slots < 4 * n_pairs) n_slots *= 2, --shift_;
-        slots_.assign(n_slots, Slot{kFree, 0});
-        for (size_t i = 0; i < n_pairs; ++i) {
-            const uint64_t key = key_of(pairs[2 * i], pairs[2 * i + 1]);
-            size_t slot = hash(key);
-            while (slots_[slot].key != kFree) slot = (slot + 1) & (n_slots - 1);
-            slots_[slot] = {key, static_cast<int32_t>(n_tokens + i)};
-        }
-        is_empty_ = n_pairs == 0;
-    }
-
-    bool is_empty() const { return is_empty_; }
-
-    // -1 where the bigram has no row.
-    int32_t find(int32_t first, int32_t second) const {
-        const uint64_t key = key_of(first, second);
-        for (size_t slot = hash(key);; slot = (slot + 1) & (slots_.size() - 1)) {
-            if (slots_[slot].key == key) return slots_[slot].row;
-            if (slots_[slot].key == kFree) return -1;
-        }
-    }
-
-private:
-    struct Slot {
-        uint64_t key;
-        int32_t row;
-    };
-    static constexpr uint64_t kFree = ~uint64_t(0);
-    std::vector<Slot> slots_;
-    int shift_ = 62;
-    bool is_empty_ = true;
-
-    static uint64_t key_of(int32_t first, int32_t second) {
-        return uint64_t(uint32_t(first)) << 32 | uint32_t(second);
-    }
-    // Fibonacci hashing: 2^64 divided by the golden ratio.
-    size_t hash(uint64_t key) const { return ((key ^ key >> 29) * 0x9E3779B97F4A7C15u) >> shift_; }
-};
 
 inline float to_float(float value) { return value; }
 
@@ -113,7 +68,7 @@ struct Selection {
     std::vector<size_t> n_known_tokens;  // of each document
 
     Selection(const std::vector<int32_t>& tokens, const std::vector<Span>& spans,
-              const BigramTable& bigrams, size_t max_length) {
+              const PairTable& bigrams, size_t max_length) {
         rows.reserve(tokens.size());
         stops.reserve(spans.size());
         n_known_tokens.reserve(spans.size());

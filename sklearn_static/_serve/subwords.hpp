@@ -2,12 +2,13 @@
 // pieces are left to the real tokenizer.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "key.hpp"
+#include "pairs.hpp"
 #include "wordpiece.hpp"
 
 namespace sklearn_static {
@@ -32,17 +33,12 @@ public:
 
     void set_byte(uint8_t byte, int32_t id) { ids_[byte] = id; }
 
-    void reserve(size_t n_merges) {
-        size_t n_slots = 64;
-        while (n_slots < 2 * n_merges) n_slots *= 2;
-        merges_.assign(n_slots, Merge{~uint64_t(0), 0, 0});
-    }
+    void reserve(size_t n_merges) { ranks_.reserve(n_merges); }
 
-    void add_merge(int32_t first, int32_t second, int32_t rank, int32_t id) {
-        const uint64_t pair = pair_of(first, second);
-        size_t slot = slot_of(pair);
-        while (merges_[slot].pair != ~uint64_t(0)) slot = (slot + 1) & (merges_.size() - 1);
-        merges_[slot] = {pair, rank, id};
+    // The most important one first.
+    void add_merge(int32_t first, int32_t second, int32_t id) {
+        ranks_.add(first, second, static_cast<int32_t>(merged_.size()));
+        merged_.push_back(id);
     }
 
     void set_rows(const std::vector<int32_t>& row_of_id) { row_of_id_ = row_of_id; }
@@ -59,20 +55,21 @@ public:
         }
         for (size_t i = 0; i < size; ++i)
             if ((ids[i] = ids_[piece.data[i]]) < 0) return false;
-        const Merge* found[kLongest];
-        for (size_t i = 0; i + 1 < size; ++i) found[i] = find(ids[i], ids[i + 1]);
+        int32_t ranks[kLongest];
+        for (size_t i = 0; i + 1 < size; ++i) ranks[i] = ranks_.find(ids[i], ids[i + 1]);
         while (size > 1) {
             size_t best = size;
             for (size_t i = 0; i + 1 < size; ++i)
-                if (found[i] && (best == size || found[i]->rank < found[best]->rank)) best = i;
+                if (ranks[i] >= 0 && (best == size || ranks[i] < ranks[best])) best = i;
             if (best == size) break;
-            ids[best] = found[best]->id;
+            ids[best] = merged_[ranks[best]];
             --size;
             std::memmove(ids + best + 1, ids + best + 2, (size - best - 1) * sizeof(*ids));
-            if (best + 1 < size)
-                std::memmove(found + best, found + best + 1, (size - best - 1) * sizeof(*found));
-            if (best + 1 < size) found[best] = find(ids[best], ids[best + 1]);
-            if (best > 0) found[best - 1] = find(ids[best - 1], ids[best]);
+            if (best + 1 < size) {
+                std::memmove(ranks + best, ranks + best + 1, (size - best - 1) * sizeof(*ranks));
+                ranks[best] = ranks_.find(ids[best], ids[best + 1]);
+            }
+            if (best > 0) ranks[best - 1] = ranks_.find(ids[best - 1], ids[best]);
         }
         for (size_t i = 0; i < size; ++i) rows.push_back(row_of_id_[ids[i]]);
         return true;
@@ -80,31 +77,10 @@ public:
 
 private:
     static constexpr size_t kLongest = 64;
-    struct Merge {
-        uint64_t pair;
-        int32_t rank, id;
-    };
     int32_t ids_[256];
-    std::vector<Merge> merges_;
+    PairTable ranks_;
+    std::vector<int32_t> merged_;  // what each merge gives, by its rank
     std::vector<int32_t> row_of_id_;
-
-    static uint64_t pair_of(int32_t first, int32_t second) {
-        return uint64_t(uint32_t(first)) << 32 | uint32_t(second);
-    }
-
-    size_t slot_of(uint64_t pair) const {
-        uint64_t h = pair * 0x9E3779B97F4A7C15u;
-        h ^= h >> 32;
-        return h & (merges_.size() - 1);
-    }
-
-    const Merge* find(int32_t first, int32_t second) const {
-        const uint64_t pair = pair_of(first, second);
-        for (size_t slot = slot_of(pair);; slot = (slot + 1) & (merges_.size() - 1)) {
-            if (merges_[slot].pair == pair) return &merges_[slot];
-            if (merges_[slot].pair == ~uint64_t(0)) return nullptr;
-        }
-    }
 
     // An optional space, then letters, or other visible characters, alone.
     bool is_plain(Text piece) const {
