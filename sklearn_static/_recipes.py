@@ -20,7 +20,6 @@ from sklearn_static._documents import batches
 from sklearn_static._lexical import with_lexical_rows
 from sklearn_static._ridge import fit_rows
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._vocabulary import Vocabulary, agrees
 from sklearn_static._warnings import warn
 
@@ -76,24 +75,26 @@ class Rows:
     bigrams: Bigrams | None = None
 
 
-def exact_tokenizer(vocabulary: Vocabulary, documents: list[str]) -> FastTokenizer:
-    """Make the fastest tokenizer that gives the tokens of the real one, on real documents too.
+def exact_tokenizer(
+    tokenizer: FastTokenizer, vocabulary: Vocabulary, documents: list[str]
+) -> FastTokenizer:
+    """Keep a tokenizer if it gives the tokens of the real one, on real documents too.
 
     Parameters
     ----------
+    tokenizer : FastTokenizer
+        With the rule that the components of the real one suggest.
     vocabulary : Vocabulary
         The real tokenizer.
     documents : list of str
-        What the rule that its components suggest is tried on; may be none.
+        What to try it on; may be none.
 
     Returns
     -------
     tokenizer : FastTokenizer
-        Its rule is None if no other was right.
+        The same, or one without a rule.
     """
-    rule = cut_rule(vocabulary.tokenizer)
-    tokenizer = FastTokenizer(vocabulary, rule)
-    tried = islice(batches(documents), _TRIED_BATCHES if rule is not None else 0)
+    tried = islice(batches(documents), _TRIED_BATCHES if tokenizer.rule is not None else 0)
     if all(agrees(tokenizer, vocabulary, documents[batch]) for batch in tried):
         return tokenizer
     return FastTokenizer(vocabulary, None)

@@ -602,7 +602,8 @@ default="auto"
             progress=self.verbose > 0,
         )
         # 2. The tokens of the documents.
-        tokenizer = self._tokenizer(vocabulary, texts)
+        tokenizer = FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
+        tokenizer = self._exact(tokenizer, vocabulary, texts)
         documents = self._read(texts, tokenizer)
         # 3. The vectors: of the tokens by themselves, or fitted to the documents.
         check_n_components(self.n_components, outputs.find_dimension())
@@ -637,7 +638,7 @@ default="auto"
                 "dimension of the static embedding model, which is not reduced; a PCA or "
                 "TruncatedSVD after the vectorizer reduces the features."
             )
-        tokenizer = self._tokenizer(table.vocabulary, texts)
+        tokenizer = self._exact(table.tokenizer, table.vocabulary, texts)
         if self.quantize is None and not self._looks_at_documents():
             if table.rule != tokenizer.rule:
                 table = replace(table, rule=tokenizer.rule)
@@ -667,8 +668,10 @@ default="auto"
     def _looks_at_documents(self) -> bool:
         return self.distill_on == "corpus" or self.min_df > 0 or self._lexical_components() != 0
 
-    def _tokenizer(self, vocabulary: Vocabulary, texts: list[str]) -> FastTokenizer:
-        tokenizer = exact_tokenizer(vocabulary, texts)
+    def _exact(
+        self, tokenizer: FastTokenizer, vocabulary: Vocabulary, texts: list[str]
+    ) -> FastTokenizer:
+        tokenizer = exact_tokenizer(tokenizer, vocabulary, texts)
         if self.verbose and tokenizer.rule is None:
             print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
         return tokenizer
