@@ -34,8 +34,8 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._serve.cuts import cut_rule
-from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary
 
 MODEL = str(get_model_path())
 ONE_TEXT = ["my new card has still not arrived yet"]

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +14,37 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, Options, RealNotInt, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    RealNotInt,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_static._distill import check_n_components, check_sif_coefficient
-from sklearn_static._documents import as_documents, check_encodable
-from sklearn_static._folder import distilling, read_folder
-from sklearn_static._pretrained import read_static, write_static
-from sklearn_static._recipes import (
-    Documents,
-    Rows,
-    corpus_table,
-    exact_tokenizer,
-    finish,
-    read_documents,
-    vocabulary_table,
-)
-from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
-from sklearn_static._source import Source
-from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._formats.pretrained import read_static, write_static
+from sklearn_static._formats.source import Source
+from sklearn_static._formats.word_vectors import WordVectors
+from sklearn_static._serve.documents import as_documents, check_encodable
+from sklearn_static._serve.table import StaticTable
 from sklearn_static._warnings import warn
-from sklearn_static._words import WordVectors, read_words
 
-# Of a teacher; a static model keeps its own number.
+if TYPE_CHECKING:
+    from sklearn_static._distill.recipes import Documents, Rows
+    from sklearn_static._serve import FastTokenizer
+
+# Of a teacher; a static embedding model keeps its own number.
 _DEFAULT_COMPONENTS = 256
+# The parameters that `transform` depends on.
+_OF_TRANSFORM: dict[str, list[Any]] = {
+    "norm": [StrOptions({"l2"}), None],
+    "max_length": [Interval(Integral, 1, None, closed="left"), None],
+    "missing": [StrOptions({"error", "empty"})],
+    "n_jobs": [Integral, None],
+}
 
 
 class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -250,23 +254,20 @@ default="auto"
         "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
-        "norm": [StrOptions({"l2"}), None],
         "min_df": [
             Interval(Integral, 0, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="both"),
         ],
         "quantize": [StrOptions({"float16", "int8"}), None],
-        "max_length": [Interval(Integral, 1, None, closed="left"), None],
-        "missing": [StrOptions({"error", "empty"})],
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "revision": [str, None],
         "device": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "trust_remote_code": ["boolean"],
         "local_files_only": ["boolean"],
-        "n_jobs": [Integral, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
+        **_OF_TRANSFORM,
     }
 
     def __init__(
@@ -361,18 +362,20 @@ default="auto"
         ValueError
             If the folder is of another kind, a file is damaged, or its files do not fit together.
         """
-        source = Source(os.path.expanduser(name_or_folder), revision, False, local_files_only)
-        static = read_static(source)
-        if static is None:
-            raise ValueError(
-                f"model={source.model!r} is not a static model of model2vec or "
-                "sentence-transformers; fit distils a sentence-transformer."
-            )
-        chosen = {"n_components": None, "norm": "l2" if static.normalize else None} | parameters
+        chosen = {"n_components": None} | parameters
         vectorizer = cls(
             name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
         )
         vectorizer._validate_params()
+        source = vectorizer._source()
+        static = read_static(source)
+        if static is None:
+            raise ValueError(
+                f"model={source.model!r} is not a static embedding model of model2vec or "
+                "sentence-transformers; fit distills a sentence-transformer."
+            )
+        if "norm" not in parameters:
+            vectorizer.norm = "l2" if static.normalize else None
         return vectorizer._load(static.table)
 
     @classmethod
@@ -445,12 +448,18 @@ default="auto"
         """
         vectorizer = cls(n_components=None, **parameters)
         vectorizer._validate_params()
-        vocabulary, array = read_words(
-            words, vectors, lowercase, tokenizer, n_components, sif_coefficient
+        from sklearn_static._distill.words import words_table  # not needed to serve
+
+        table = words_table(
+            words,
+            vectors,
+            lowercase=lowercase,
+            tokenizer=tokenizer,
+            n_components=n_components,
+            sif_coefficient=sif_coefficient,
+            quantize=vectorizer.quantize,
         )
         # The parameter and the fitted table are one object, so that a file holds it once.
-        rule = cut_rule(vocabulary.tokenizer)
-        table = StaticTable.from_vectors(vocabulary, array, vectorizer.quantize, rule)
         vectorizer.set_params(model=table, quantize=None)
         return vectorizer._load(table)
 
@@ -487,7 +496,7 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Distil the teacher, or take a static model as it is.
+        """Distill the teacher, or take a static model as it is.
 
         Parameters
         ----------
@@ -571,51 +580,51 @@ default="auto"
             If texts have no known token, with their number.
         """
         check_is_fitted(self)
+        # They may have been set after fit.
+        validate_parameter_constraints(
+            _OF_TRANSFORM,
+            {name: getattr(self, name) for name in _OF_TRANSFORM},
+            caller_name=type(self).__name__,
+        )
         return self._transform(as_documents(X, missing=self.missing))
 
-    def _fit(self, texts: list[str]) -> Self:
-        check_encodable(texts)
-        if not texts:
-            raise ValueError("X has no texts; at least one is needed to fit.")
-        # 1. A static model has nothing to distill; of a teacher the weights are loaded when needed.
+    def _fit(self, documents: list[str]) -> Self:
+        check_encodable(documents)
+        if not documents:
+            raise ValueError("X has no documents; at least one is needed to fit.")
+        # 1. A static embedding model has nothing to distill.
         if isinstance(self.model, StaticTable):
-            return self._keep(self.model, texts)
-        source = Source(
-            os.path.expanduser(self.model),
-            self.revision,
-            self.trust_remote_code,
-            self.local_files_only,
-        )
+            return self._keep(self.model, documents)
+        source = self._source()
         static = read_static(source)
         if static is not None:
-            return self._keep(static.table, texts)
-        folder = read_folder(source, self.pooling)
-        vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
-        if self.distill_on == "vocabulary":
-            check_sif_coefficient(self.sif_coefficient, len(vocabulary), self.quantize)
-        outputs = distilling("_outputs").Outputs(
-            folder,
-            vocabulary,
+            return self._keep(static.table, documents)
+
+        from sklearn_static._distill import recipes  # not needed to serve
+
+        # 2. The teacher, whose weights are loaded when they are needed, and the documents' tokens.
+        outputs, tokenizer = recipes.open_teacher(
+            source,
+            self.pooling,
             memory=self.memory,
             device=self.device,
             batch_size=self.batch_size,
             progress=self.verbose > 0,
         )
-        # 2. The tokens of the documents.
-        tokenizer = FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
-        tokenizer = self._exact(tokenizer, vocabulary, texts)
-        documents = self._read(texts, tokenizer)
+        tokenizer = recipes.exact_tokenizer(tokenizer, documents)
+        if self.verbose and tokenizer.rule is None:
+            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
+        corpus = self._read(documents, tokenizer)
         # 3. The vectors: of the tokens by themselves, or fitted to the documents.
-        check_n_components(self.n_components, outputs.find_dimension())
-        if self.distill_on == "vocabulary":
-            rows, shares = vocabulary_table(
-                outputs, vocabulary, self.n_components, self.sif_coefficient
+        if corpus is None or self.distill_on == "vocabulary":
+            rows, shares = recipes.vocabulary_table(
+                outputs, tokenizer, self.n_components, self.sif_coefficient, self.quantize
             )
         else:
-            rows, shares = corpus_table(
+            rows, shares = recipes.corpus_table(
                 outputs,
-                vocabulary,
-                documents,
+                tokenizer,
+                corpus,
                 n_components=self.n_components,
                 alpha=self.alpha,
                 bigrams=self.ngram_range == (1, 2),
@@ -624,31 +633,33 @@ default="auto"
                 max_teacher_tokens=self.max_teacher_tokens,
             )
         # 4. Lexical components, pruning and storage.
-        return self._finish(rows, documents, {"explained_variance_ratio_": shares})
+        return self._finish(rows, corpus, {"explained_variance_ratio_": shares})
 
-    def _keep(self, table: StaticTable, texts: list[str]) -> Self:
-        """Take a static model for the result of the distillation."""
-        if self.distill_on != "vocabulary":
-            raise ValueError(
-                f"distill_on={self.distill_on!r} needs a teacher, but model is a static model."
-            )
-        if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
-            raise ValueError(
-                f"n_components={self.n_components} must be None or {table.n_components}, the "
-                "dimension of the static embedding model, which is not reduced; a PCA or "
-                "TruncatedSVD after the vectorizer reduces the features."
-            )
-        tokenizer = self._exact(table.tokenizer, table.vocabulary, texts)
-        if self.quantize is None and not self._looks_at_documents():
-            if table.rule != tokenizer.rule:
-                table = replace(table, rule=tokenizer.rule)
-            return self._set(table, table.n_components, {})
-        documents = self._read(texts, tokenizer)
-        rows = Rows(table.vocabulary, table.vectors(), table.bigrams)
-        return self._finish(rows, documents, {})
+    def _source(self) -> Source:
+        assert not isinstance(self.model, StaticTable)
+        return Source(
+            os.path.expanduser(self.model),
+            self.revision,
+            self.trust_remote_code,
+            self.local_files_only,
+        )
+
+    def _keep(self, table: StaticTable, documents: list[str]) -> Self:
+        """Take a static embedding model for the result of the distillation."""
+        from sklearn_static._distill import recipes  # not needed to serve
+
+        self._check_static(table)
+        tokenizer = recipes.exact_tokenizer(table.tokenizer, documents)
+        corpus = self._read(documents, tokenizer)
+        if corpus is None:
+            table = table if tokenizer is table.tokenizer else replace(table, tokenizer=tokenizer)
+            return self._set(table.quantized(self.quantize), table.n_components, {})
+        rows = recipes.Rows(tokenizer, table.vectors(), table.bigrams)
+        return self._finish(rows, corpus, {})
 
     def _load(self, table: StaticTable) -> Self:
-        """Take a static model where there are no documents yet."""
+        """Take a static embedding model where there are no documents yet."""
+        self._check_static(table)
         for name, needs_documents in (
             ("lexical_components", self.lexical_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),
@@ -659,46 +670,47 @@ default="auto"
                     f"{name}={getattr(self, name)} needs documents: load without it, then set it "
                     "with set_params and call fit."
                 )
-        return self._keep(table, [])
+        return self._set(table.quantized(self.quantize), table.n_components, {})
 
-    def _lexical_components(self) -> int | Literal["auto"]:
+    def _check_static(self, table: StaticTable) -> None:
+        if self.distill_on != "vocabulary":
+            raise ValueError(
+                f"distill_on={self.distill_on!r} needs a teacher, but model is a static embedding "
+                "model."
+            )
+        if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
+            raise ValueError(
+                f"n_components={self.n_components} must be None or {table.n_components}, the "
+                "dimension of the static embedding model, which is not reduced; a PCA or "
+                "TruncatedSVD after the vectorizer reduces the features."
+            )
+
+    def _read(self, documents: list[str], tokenizer: "FastTokenizer") -> "Documents | None":
+        """Tokenize the documents, if anything depends on them."""
+        from sklearn_static._distill.recipes import read_documents
+
         plain = self.distill_on == "vocabulary" and self.ngram_range == (1, 1)
-        return 0 if plain and self.lexical_components == "auto" else self.lexical_components
-
-    def _looks_at_documents(self) -> bool:
-        return self.distill_on == "corpus" or self.min_df > 0 or self._lexical_components() != 0
-
-    def _exact(
-        self, tokenizer: FastTokenizer, vocabulary: Vocabulary, texts: list[str]
-    ) -> FastTokenizer:
-        tokenizer = exact_tokenizer(tokenizer, vocabulary, texts)
-        if self.verbose and tokenizer.rule is None:
-            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
-        return tokenizer
-
-    def _read(self, texts: list[str], tokenizer: FastTokenizer) -> Documents:
+        lexical = 0 if plain and self.lexical_components == "auto" else self.lexical_components
+        if self.distill_on == "vocabulary" and lexical == 0 and self.min_df == 0:
+            return None
         return read_documents(
-            texts if self._looks_at_documents() else [],
+            documents,
             tokenizer,
             max_length=self.max_length,
-            lexical_components=self._lexical_components(),
+            lexical_components=lexical,
             random_state=self.random_state,
         )
 
-    def _finish(self, rows: Rows, documents: Documents, facts: dict[str, Any]) -> Self:
-        finished = finish(
+    def _finish(self, rows: "Rows", documents: "Documents | None", facts: dict[str, Any]) -> Self:
+        from sklearn_static._distill.recipes import finish
+
+        table = finish(
             rows,
             documents,
             bigrams=self.ngram_range == (1, 2),
             max_features=self.max_features,
             min_df=self.min_df,
-        )
-        table = StaticTable.from_vectors(
-            finished.vocabulary,
-            finished.vectors,
-            self.quantize,
-            documents.tokenizer.rule,
-            finished.bigrams,
+            quantize=self.quantize,
         )
         return self._set(table, rows.vectors.shape[1], facts)
 
@@ -730,12 +742,7 @@ default="auto"
     def vocabulary_(self) -> dict[str, int]:
         """Row of each token and pair in `vectors_`."""
         check_is_fitted(self)
-        rows = self.table_.vocabulary.row_of_token
-        if self.table_.bigrams is None:
-            return rows
-        tokens = list(rows)
-        pairs = (f"{tokens[a]} {tokens[b]}" for a, b in self.table_.bigrams.pairs)
-        return rows | dict(zip(pairs, range(len(tokens), len(self.table_.stored)), strict=True))
+        return dict(self.table_.row_of_name)
 
     @property
     def _n_features_out(self) -> int:

@@ -26,7 +26,7 @@ from tokenizers import (
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 from sklearn_static._serve.cuts import Rule
-from sklearn_static._table import StaticTable
+from sklearn_static._serve.table import StaticTable
 
 DIMENSION = 32
 N_TOKENS = 400

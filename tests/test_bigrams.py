@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
+from sklearn_static._serve.bigrams import Bigrams, most_frequent_bigrams
 
 N_TOKENS = 7
 Documents = list[list[int]]

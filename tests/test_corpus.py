@@ -19,11 +19,11 @@ from teachers import (
 )
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._corpus import in_random_order
-from sklearn_static._folder import read_folder
-from sklearn_static._outputs import Outputs
-from sklearn_static._source import Source
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._distill.corpus import in_random_order
+from sklearn_static._distill.folder import read_folder
+from sklearn_static._distill.outputs import Outputs
+from sklearn_static._formats.source import Source
+from sklearn_static._serve.vocabulary import Vocabulary
 
 
 @pytest.fixture

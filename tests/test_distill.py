@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from sklearn_static._distill import (
+from sklearn_static._distill.components import (
     check_n_components,
     leading_directions,
     pca,

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix
 
-from sklearn_static._documents import as_documents, check_encodable
+from sklearn_static._serve.documents import as_documents, check_encodable
 
 TEXTS = ["one text", "", "ünïcode 日本"]
 

@@ -20,11 +20,11 @@ from teachers import (
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 
 from sklearn_static import _serve
-from sklearn_static._bigrams import Bigrams
+from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve import FastTokenizer, Pooler, portable
 from sklearn_static._serve.cuts import cut_rule
-from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary, agrees
+from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary, agrees
 
 KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]

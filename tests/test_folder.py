@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from teachers import save_dense, save_sentence_transformer, save_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._folder import _NEEDED, Folder, read_folder
-from sklearn_static._source import Source
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._distill.folder import _NEEDED, Folder, read_folder
+from sklearn_static._formats.source import Source
+from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def read(folder: Path, pooling: str = "auto") -> Folder:
@@ -77,8 +77,8 @@ class TestFingerprint:
     @pytest.mark.parametrize("package", ["torch", "transformers"])
     def test_other_versions_of_what_runs_it(self, package, bert_folder, tmp_path):
         code = f"""
-from sklearn_static._folder import read_folder
-from sklearn_static._source import Source
+from sklearn_static._distill.folder import read_folder
+from sklearn_static._formats.source import Source
 print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").fingerprint())
 """
         now = read(bert_folder).fingerprint() + "\n"
@@ -101,8 +101,8 @@ print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").finge
             (repo / "refs").mkdir(exist_ok=True)
             (repo / "refs" / "main").write_text(commit)
             code = """
-from sklearn_static._folder import read_folder
-from sklearn_static._source import Source
+from sklearn_static._distill.folder import read_folder
+from sklearn_static._formats.source import Source
 print(read_folder(Source("org/tiny", None, False, True), "auto").fingerprint())
 """
             found.add(run(code, HF_HUB_CACHE=str(cache)))

@@ -1,7 +1,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_static._lexical import lexical_rows, with_lexical_rows
+from sklearn_static._distill.lexical import lexical_rows, with_lexical_rows
 
 COUNTS = sp.csr_matrix(np.array([[2, 1, 0, 0, 1], [0, 1, 3, 0, 1], [1, 1, 0, 0, 0]], dtype="f4"))
 

@@ -48,7 +48,7 @@ def test_skops(bert_folder, texts):
         saved = skops.io.dumps(fitted)
         types = skops.io.get_untrusted_types(data=saved)
         assert types == [
-            "sklearn_static._table.StaticTable",
+            "sklearn_static._serve.table.StaticTable",
             "sklearn_static._vectorizer.StaticEmbeddingVectorizer",
         ]
         loaded = skops.io.loads(saved, trusted=types)

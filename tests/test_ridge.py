@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from sklearn_static import _ridge
-from sklearn_static._ridge import fit_rows, solve_ridge
+from sklearn_static._distill.ridge import fit_rows, solve_ridge
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.subwords import PlainBpe, PlainUnigram, plain_subwords
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def described(tokenizer: Tokenizer) -> PlainBpe | PlainUnigram | None:

@@ -5,8 +5,8 @@ import pytest
 from teachers import wordpiece
 
 from sklearn_static import _table
-from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def features_of(table: StaticTable, documents: list[str], **options: object) -> np.ndarray:

@@ -14,10 +14,10 @@ from teachers import (
     write_json,
 )
 
-from sklearn_static._folder import Folder, read_folder
-from sklearn_static._source import Source
-from sklearn_static._teacher import Teacher, load_teacher
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._distill.folder import Folder, read_folder
+from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher import Teacher, load_teacher
+from sklearn_static._serve.vocabulary import Vocabulary
 
 POOLING_FLAGS = [
     "pooling_mode_cls_token",
@@ -251,9 +251,9 @@ class TestHub:
 
     def load_offline(self, cache: Path) -> str:
         code = """
-from sklearn_static._folder import read_folder
-from sklearn_static._source import Source
-from sklearn_static._teacher import load_teacher
+from sklearn_static._distill.folder import read_folder
+from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher import load_teacher
 folder = read_folder(Source("org/tiny", None, False, True), "auto")
 print(load_teacher(folder, "cpu").pooling)
 """

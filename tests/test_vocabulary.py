@@ -2,7 +2,7 @@ import pytest
 from teachers import FAMILIES, awkward_texts
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.vocabulary import Vocabulary
 
 
 @pytest.fixture(params=FAMILIES)

@@ -4,13 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._serve.cuts import Rule
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.vocabulary import Vocabulary
 
 class TokenRows:
     def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 
 class FastTokenizer:
     def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
     @property
     def rule(self) -> Rule | None: ...
     @property

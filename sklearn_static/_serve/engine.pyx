@@ -183,7 +183,7 @@ cdef class FastTokenizer:
         What `cut_rule` says of it; with None it reads whole documents.
     """
 
-    cdef object vocabulary
+    cdef readonly object vocabulary
     cdef readonly object rule
     cdef WordPiece* words
     cdef Pieces* pieces

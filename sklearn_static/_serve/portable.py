@@ -1,16 +1,14 @@
 """What the compiled engine does, in NumPy, for machines where it could not be built."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._serve.cuts import Rule
+from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
-
-if TYPE_CHECKING:
-    from sklearn_static._vocabulary import Vocabulary
 
 
 class TokenRows(NamedTuple):
@@ -29,19 +27,19 @@ class FastTokenizer:
 
     n_pieces = 0
 
-    def __init__(self, vocabulary: "Vocabulary", rule: Rule | None) -> None:
+    def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None:
         warn(
             "The compiled extension of sklearn-static is missing: transform gives the same "
             "features, some 50 times slower. Install a wheel, or a C++ compiler and then "
             "sklearn-static again."
         )
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self.rule = rule
 
     def tokenize(self, documents: list[str], max_length: int | None = None) -> TokenRows:
         """Find the rows of each document's tokens."""
         "".join(documents).encode()  # raises on lone surrogates, as the compiled engine does
-        return TokenRows(*self._vocabulary.tokens(documents))
+        return TokenRows(*self.vocabulary.tokens(documents))
 
 
 class Pooler:

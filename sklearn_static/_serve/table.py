@@ -1,7 +1,9 @@
 """The fitted model: one vector per token, and a text as the pool of its tokens' vectors."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,15 +11,15 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sklearn_static._bigrams import Bigrams
-from sklearn_static._documents import batches, check_encodable
 from sklearn_static._serve import FastTokenizer, Pooler
+from sklearn_static._serve.bigrams import Bigrams, read_only
 from sklearn_static._serve.cuts import Rule
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._serve.documents import batches, check_encodable
+from sklearn_static._serve.vocabulary import Vocabulary
 
 # Raise it when the state below changes so that older versions cannot read it, and keep reading
 # the older ones.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 
 Quantize = Literal["float16", "int8"] | None
 Norm = Literal["l2"] | None
@@ -25,32 +27,31 @@ Norm = Literal["l2"] | None
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StaticTable:
-    """A frozen table of the vectors of tokens and, behind them, of bigrams.
+    """A frozen table of the vectors of tokens and, after them, of bigrams.
+
+    `StaticEmbeddingVectorizer` makes it: as its attribute `table_`, and as the parameter `model`
+    of what `from_vectors` gives.
 
     Attributes
     ----------
-    vocabulary : Vocabulary
-        From texts to rows.
+    tokenizer : FastTokenizer
+        From documents to the rows of their tokens.
     stored : ndarray of float32, float16 or int8, shape (n_rows, n_components)
         The vectors as they are stored; read-only.
     scales : ndarray of float32, shape (n_rows,), or None
         What each row of an int8 table is to be multiplied by; None for floats.
-    rule : str or None
-        How documents may be cut, as `cut_rule` tells.
     bigrams : Bigrams or None
-        The pairs of tokens that have a row.
+        The bigrams that have a row.
     """
 
-    vocabulary: Vocabulary
+    tokenizer: FastTokenizer
     stored: NDArray[Any]
     scales: NDArray[np.float32] | None = None
-    rule: Rule | None = None
     bigrams: Bigrams | None = None
-    tokenizer: FastTokenizer = field(init=False)
     _pooler: Pooler = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make sure that the parts fit together, and make the arrays read-only."""
+        """Make sure that the parts fit together."""
         n_rows = len(self.vocabulary) + (0 if self.bigrams is None else len(self.bigrams))
         has_scales = self.stored.dtype == np.int8
         if (
@@ -65,43 +66,35 @@ class StaticTable:
                 f"The table must have {n_rows} rows of float32, float16 or int8 with scales, got "
                 f"{self.stored.dtype} of the shape {self.stored.shape} and scales {scales}."
             )
-        if self.rule not in (None, *get_args(Rule)):
-            raise ValueError(f"rule={self.rule!r} is unsupported; supported: {get_args(Rule)}.")
         # The engine reads rows that lie in one piece; a memmap of such rows stays one.
-        object.__setattr__(self, "stored", np.require(self.stored, requirements="C"))
-        self.stored.flags.writeable = False
-        if self.scales is not None:
-            self.scales.flags.writeable = False
+        stored = read_only(np.require(self.stored, requirements="C"))
+        row_scales = None if self.scales is None else read_only(self.scales)
         pairs = None if self.bigrams is None else self.bigrams.pairs
-        if pairs is not None:
-            pairs.flags.writeable = False
-        object.__setattr__(self, "tokenizer", FastTokenizer(self.vocabulary, self.rule))
-        pooler = Pooler(self.stored, self.scales, pairs, len(self.vocabulary))
+        object.__setattr__(self, "stored", stored)
+        object.__setattr__(self, "scales", row_scales)
+        pooler = Pooler(stored, row_scales, pairs, len(self.vocabulary))
         object.__setattr__(self, "_pooler", pooler)
 
     @classmethod
     def from_vectors(
         cls,
-        vocabulary: Vocabulary,
+        tokenizer: FastTokenizer,
         vectors: NDArray[np.float32],
         quantize: Quantize,
-        rule: Rule | None = None,
         bigrams: Bigrams | None = None,
     ) -> "StaticTable":
         """Store vectors as `quantize` says.
 
         Parameters
         ----------
-        vocabulary : Vocabulary
-            The tokens of the first rows.
+        tokenizer : FastTokenizer
+            From documents to the rows of their tokens.
         vectors : ndarray of float32, shape (n_rows, n_components)
             One vector per row.
         quantize : {"float16", "int8"} or None
             None stores float32. "int8" scales each row so that its largest magnitude is 127.
-        rule : str or None, default=None
-            How documents may be cut, as `cut_rule` tells.
         bigrams : Bigrams or None, default=None
-            The pairs of tokens of the other rows.
+            The bigrams of the other rows.
 
         Returns
         -------
@@ -114,18 +107,39 @@ class StaticTable:
             If a value is too large for float16.
         """
         if quantize is None:
-            return cls(vocabulary, vectors, None, rule, bigrams)
+            return cls(tokenizer, vectors, None, bigrams)
         largest = np.abs(vectors).max(axis=1)
         if quantize == "int8":
             scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
             codes = np.rint(vectors / scales[:, None]).astype(np.int8)
-            return cls(vocabulary, codes, scales, rule, bigrams)
+            return cls(tokenizer, codes, scales, bigrams)
         if largest.max() > np.finfo(np.float16).max:
             raise ValueError(
                 f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
                 f"table has {largest.max():.6g}; use quantize='int8' or None."
             )
-        return cls(vocabulary, vectors.astype(np.float16), None, rule, bigrams)
+        return cls(tokenizer, vectors.astype(np.float16), None, bigrams)
+
+    def quantized(self, quantize: Quantize) -> "StaticTable":
+        """Store the vectors in another way; None leaves them as they are stored."""
+        if quantize is None:
+            return self
+        return StaticTable.from_vectors(self.tokenizer, self.vectors(), quantize, self.bigrams)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens of the first rows."""
+        return self.tokenizer.vocabulary
+
+    @cached_property
+    def row_of_name(self) -> Mapping[str, int]:
+        """Row of each token's string, and of each bigram's two strings with a space between."""
+        rows = self.vocabulary.row_of_token
+        if self.bigrams is None:
+            return rows
+        tokens = list(rows)
+        names = (f"{tokens[a]} {tokens[b]}" for a, b in self.bigrams.pairs.tolist())
+        return rows | dict(zip(names, range(len(tokens), len(self.stored)), strict=True))
 
     def __repr__(self) -> str:
         """Say how large it is, in the representation of an estimator."""
@@ -226,10 +240,10 @@ class StaticTable:
             "format_version": FORMAT_VERSION,
             "tokenizer": self.vocabulary.tokenizer.to_str(),
             "token_ids": self.vocabulary.token_ids,
+            "rule": self.tokenizer.rule,
             "stored": self.stored,
             "scales": self.scales,
             "bigrams": None if self.bigrams is None else self.bigrams.pairs,
-            "piece_rule": self.rule,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -239,8 +253,10 @@ class StaticTable:
                 f"This model was saved in format {state['format_version']}; this version of "
                 f"sklearn-static reads up to format {FORMAT_VERSION}. Upgrade sklearn-static."
             )
+        if state["rule"] not in (None, *get_args(Rule)):
+            raise ValueError(f"rule={state['rule']!r} is unsupported; supported: {get_args(Rule)}.")
         vocabulary = Vocabulary(Tokenizer.from_str(state["tokenizer"]), state["token_ids"])
-        pairs = state.get("bigrams")  # from format 2 on
+        tokenizer = FastTokenizer(vocabulary, state["rule"])
+        pairs = state["bigrams"]
         bigrams = None if pairs is None else Bigrams(pairs, len(vocabulary))
-        rule = state.get("piece_rule")  # the first files of format 1 have none
-        StaticTable.__init__(self, vocabulary, state["stored"], state["scales"], rule, bigrams)
+        StaticTable.__init__(self, tokenizer, state["stored"], state["scales"], bigrams)

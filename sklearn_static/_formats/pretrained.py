@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
-from sklearn_static._source import Source, default_prompt, join, module_kind, read_modules
-from sklearn_static._table import StaticTable
-from sklearn_static._vocabulary import Vocabulary, unknown_id
+from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
 
 # In the header of model.safetensors: the hash of what belongs together.
 _CHECKSUM = "sklearn_static"
@@ -146,7 +147,7 @@ def read_static(source: Source) -> StaticFolder | None:
             "by the checksum in the first; save the model again."
         )
     vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
-    table = StaticTable(vocabulary, stored, scales, cut_rule(tokenizer))
+    table = StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), stored, scales)
     return StaticFolder(table, layout.normalize)
 
 

@@ -2,29 +2,37 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_static._bigrams import Bigrams, most_frequent_bigrams
-from sklearn_static._corpus import Corpus, in_random_order
-from sklearn_static._distill import (
+from sklearn_static._distill.components import (
+    check_n_components,
+    check_sif_coefficient,
     leading_directions,
     pca,
     sif_weights,
     with_unfitted_columns,
     zipf_probabilities,
 )
-from sklearn_static._documents import batches
-from sklearn_static._lexical import with_lexical_rows
-from sklearn_static._ridge import fit_rows
+from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
+from sklearn_static._distill.folder import Pooling, read_folder
+from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._distill.lexical import with_lexical_rows
+from sklearn_static._distill.requirements import import_for_fit
+from sklearn_static._distill.ridge import fit_rows
+from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._vocabulary import Vocabulary, agrees
+from sklearn_static._serve.bigrams import Bigrams
+from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.documents import batches
+from sklearn_static._serve.table import Quantize, StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
 if TYPE_CHECKING:
-    from sklearn_static._outputs import Outputs
+    from sklearn_static._distill.outputs import Outputs
 
 _LEXICAL_COMPONENTS = 128
 # How many batches of the documents a rule is tried on.
@@ -38,9 +46,9 @@ class Documents:
     Attributes
     ----------
     corpus : Corpus
-        Those with an in-vocabulary token, in random order.
-    tokenizer : FastTokenizer
-        From documents to rows.
+        Those with an in-vocabulary token, in random order; all their tokens.
+    in_vocabulary : Corpus
+        The same documents, with the tokens that `transform` would pool.
     n_given : int
         How many there are with the others.
     n_lexical : int
@@ -50,7 +58,7 @@ class Documents:
     """
 
     corpus: Corpus
-    tokenizer: FastTokenizer
+    in_vocabulary: Corpus
     n_given: int
     n_lexical: int
     seed: int
@@ -62,32 +70,83 @@ class Rows:
 
     Attributes
     ----------
-    vocabulary : Vocabulary
-        The tokens of the first rows.
+    tokenizer : FastTokenizer
+        From documents to the rows of their tokens.
     vectors : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
         One vector for each row.
     bigrams : Bigrams or None
         The bigrams of the other rows.
     """
 
-    vocabulary: Vocabulary
+    tokenizer: FastTokenizer
     vectors: NDArray[np.float32]
     bigrams: Bigrams | None = None
 
 
-def exact_tokenizer(
-    tokenizer: FastTokenizer, vocabulary: Vocabulary, documents: list[str]
-) -> FastTokenizer:
+def open_teacher(
+    source: Source,
+    pooling: Pooling,
+    *,
+    memory: Any,
+    device: str | None,
+    batch_size: int,
+    progress: bool,
+) -> tuple["Outputs", FastTokenizer]:
+    """Read what a teacher's files say, its weights aside.
+
+    Parameters
+    ----------
+    source : Source
+        The teacher's files.
+    pooling : {"auto", "mean", "cls", "last"}
+        How its outputs become one vector.
+    memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
+        Where its outputs are kept.
+    device : str or None
+        The torch device; None takes the best available.
+    batch_size : int
+        Documents per forward pass.
+    progress : bool
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    outputs : Outputs
+        The teacher, which is loaded when it is needed.
+    tokenizer : FastTokenizer
+        Its tokenizer, with the rule that its components suggest.
+
+    Raises
+    ------
+    OSError
+        If there is no such model or a file is missing.
+    ValueError
+        If the model is of an unsupported kind.
+    ImportError
+        If torch or transformers is not installed.
+    """
+    folder = read_folder(source, pooling)
+    vocabulary = usable_tokens(folder.tokenizer)
+    outputs: Outputs = import_for_fit("outputs").Outputs(
+        folder,
+        Inputs(folder, vocabulary),
+        memory=memory,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return outputs, FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
+
+
+def exact_tokenizer(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:
     """Keep a tokenizer if it gives the tokens of the real one, on real documents too.
 
     Parameters
     ----------
     tokenizer : FastTokenizer
         With the rule that the components of the real one suggest.
-    vocabulary : Vocabulary
-        The real tokenizer.
     documents : list of str
-        What to try it on; may be none.
+        What to try it on.
 
     Returns
     -------
@@ -95,9 +154,9 @@ def exact_tokenizer(
         The same, or one without a rule.
     """
     tried = islice(batches(documents), _TRIED_BATCHES if tokenizer.rule is not None else 0)
-    if all(agrees(tokenizer, vocabulary, documents[batch]) for batch in tried):
+    if all(agrees(tokenizer, documents[batch]) for batch in tried):
         return tokenizer
-    return FastTokenizer(vocabulary, None)
+    return FastTokenizer(tokenizer.vocabulary, None)
 
 
 def read_documents(
@@ -113,7 +172,7 @@ def read_documents(
     Parameters
     ----------
     documents : list of str
-        The documents; may be none.
+        The documents.
     tokenizer : FastTokenizer
         From documents to rows.
     max_length : int or None
@@ -132,16 +191,18 @@ def read_documents(
     Raises
     ------
     ValueError
-        If there are documents, but none with an in-vocabulary token or fewer of them than
-        lexical components.
+        If no document has an in-vocabulary token, or fewer have one than there are lexical
+        components.
     """
     # Without a seed too the candidates of a search must show the teacher the same documents.
     seed = 0 if random_state is None else random_state
     seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
     in_order = in_random_order(documents, seed)
-    corpus = Corpus.from_documents(in_order, tokenizer, max_length).known()
-    n_known = len(corpus.documents)
-    if documents and not n_known:
+    corpus = Corpus.from_documents(in_order, tokenizer)
+    has_tokens = corpus.in_vocabulary(max_length).lengths > 0
+    corpus = corpus.select(has_tokens)
+    n_known = len(corpus)
+    if not n_known:
         raise ValueError("X has no document with an in-vocabulary token.")
     automatic = min(_LEXICAL_COMPONENTS, n_known)
     n_lexical = automatic if lexical_components == "auto" else int(lexical_components)
@@ -151,14 +212,16 @@ def read_documents(
             "documents in X with an in-vocabulary token; pass more documents or "
             "lexical_components='auto'."
         )
-    return Documents(corpus, tokenizer, len(documents), n_lexical, seed)
+    in_vocabulary = corpus.in_vocabulary(max_length)
+    return Documents(corpus, in_vocabulary, len(documents), n_lexical, seed)
 
 
 def vocabulary_table(
     outputs: "Outputs",
-    vocabulary: Vocabulary,
+    tokenizer: FastTokenizer,
     n_components: float | None,
     sif_coefficient: float | None,
+    quantize: Quantize,
 ) -> tuple[Rows, NDArray[np.float64]]:
     """Make vectors from the teacher's outputs for single tokens.
 
@@ -166,12 +229,14 @@ def vocabulary_table(
     ----------
     outputs : Outputs
         The teacher.
-    vocabulary : Vocabulary
-        The tokens.
+    tokenizer : FastTokenizer
+        From documents to the rows of their tokens.
     n_components : int, float or None
         The number of principal components.
     sif_coefficient : float or None
         The coefficient of the weights; None gives all tokens the weight 1.
+    quantize : {"float16", "int8"} or None
+        How the table will be stored.
 
     Returns
     -------
@@ -179,16 +244,23 @@ def vocabulary_table(
         One row for each token.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
+
+    Raises
+    ------
+    ValueError
+        If `n_components` is above the teacher's dimension, or all weights are too small.
     """
+    check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), quantize)
+    check_n_components(n_components, outputs.find_dimension())
     vectors, shares = pca(outputs.of_vocabulary(), n_components)
     if sif_coefficient is not None:
-        vectors *= sif_weights(zipf_probabilities(len(vocabulary)), sif_coefficient)[:, None]
-    return Rows(vocabulary, vectors.astype(np.float32)), shares
+        vectors *= sif_weights(zipf_probabilities(len(vectors)), sif_coefficient)[:, None]
+    return Rows(tokenizer, vectors.astype(np.float32)), shares
 
 
 def corpus_table(
     outputs: "Outputs",
-    vocabulary: Vocabulary,
+    tokenizer: FastTokenizer,
     documents: Documents,
     *,
     n_components: float | None,
@@ -204,8 +276,8 @@ def corpus_table(
     ----------
     outputs : Outputs
         The teacher.
-    vocabulary : Vocabulary
-        The tokens.
+    tokenizer : FastTokenizer
+        From documents to the rows of their tokens.
     documents : Documents
         The documents.
     n_components : int, float or None
@@ -231,7 +303,8 @@ def corpus_table(
     Raises
     ------
     ValueError
-        If no document has an in-vocabulary token in the part that the teacher reads.
+        If `n_components` is above the teacher's dimension, or if no document has an in-vocabulary
+        token in the part that the teacher reads.
 
     Warns
     -----
@@ -240,11 +313,12 @@ def corpus_table(
     sklearn.exceptions.ConvergenceWarning
         If the ridge is not solved accurately.
     """
-    texts = documents.corpus.documents
-    inputs = outputs.inputs_of(texts, max_teacher_tokens)
+    check_n_components(n_components, outputs.find_dimension())
+    corpus = documents.corpus
+    inputs = outputs.inputs.of_documents(corpus, max_teacher_tokens)
     # Of a long document the teacher reads a part; only that part can explain its embedding.
-    limit = min((n for n in (outputs.room, max_length) if n is not None), default=None)
-    read = Corpus.from_documents(texts[: len(inputs)], documents.tokenizer, limit)
+    limit = min((n for n in (outputs.inputs.room, max_length) if n is not None), default=None)
+    read = corpus.first(len(inputs)).in_vocabulary(limit)
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit}, which is as "
@@ -252,35 +326,42 @@ def corpus_table(
         )
     token_outputs = outputs.of_vocabulary().astype(np.float64)
     token_outputs -= token_outputs.mean(axis=0)
-    embeddings = outputs.of_texts(inputs)
-    n_distinct, n_read = len(set(texts)), len(set(read.documents))
+    embeddings = outputs.of_documents(inputs)
+    n_distinct, n_read = len(set(corpus.documents)), len(set(read.documents))
     if n_read < n_distinct:
         warn(
             f"The teacher read {n_read} of {n_distinct} documents, which is as far as "
             f"max_teacher_tokens={max_teacher_tokens} goes{outputs.duration(n_distinct - n_read)}."
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
-    learned = _bigrams(read, vocabulary, max_features) if bigrams else None
-    counts = read.counts(len(vocabulary), learned)
+    n_tokens = len(token_outputs)
+    learned = most_frequent_bigrams(read, n_tokens, max_features) if bigrams else None
+    counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
     targets = embeddings @ directions[:, :n_fitted]
     vectors = fit_rows(counts, read.lengths, token_outputs, targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, token_outputs @ directions)
-    return Rows(vocabulary, vectors, learned), shares
+    return Rows(tokenizer, vectors, learned), shares
 
 
 def finish(
-    rows: Rows, documents: Documents, *, bigrams: bool, max_features: int | None, min_df: float
-) -> Rows:
-    """Add the lexical components, and drop the rows of rare tokens and bigrams.
+    rows: Rows,
+    documents: Documents | None,
+    *,
+    bigrams: bool,
+    max_features: int | None,
+    min_df: float,
+    quantize: Quantize,
+) -> StaticTable:
+    """Add the lexical components, drop the rows of rare tokens and bigrams, and store the rest.
 
     Parameters
     ----------
     rows : Rows
         The rows so far.
-    documents : Documents
-        The documents.
+    documents : Documents or None
+        The documents; None leaves the rows as they are.
     bigrams : bool
         Whether bigrams get rows, if they have none yet and there are lexical components, which
         are then all that is in them.
@@ -288,44 +369,69 @@ def finish(
         How many bigrams at most.
     min_df : int or float
         In how many documents a row must occur to be kept; a float is a share of them.
+    quantize : {"float16", "int8"} or None
+        How the table is stored.
 
     Returns
     -------
-    rows : Rows
-        The rows of the table.
+    table : StaticTable
+        The table.
 
     Raises
     ------
     ValueError
-        If no token is left.
+        If no token is left, or a value is too large for float16.
     """
-    if not (documents.n_lexical or min_df):
-        return rows
-    vocabulary, vectors, learned = rows.vocabulary, rows.vectors, rows.bigrams
+    if documents is not None:
+        rows = _with_lexical(rows, documents, bigrams, max_features, min_df)
+    return StaticTable.from_vectors(rows.tokenizer, rows.vectors, quantize, rows.bigrams)
+
+
+def _with_lexical(
+    rows: Rows, documents: Documents, bigrams: bool, max_features: int | None, min_df: float
+) -> Rows:
+    tokenizer, vectors, learned = rows.tokenizer, rows.vectors, rows.bigrams
+    corpus, n_tokens = documents.in_vocabulary, len(tokenizer.vocabulary)
     if bigrams and documents.n_lexical and learned is None:
-        learned = _bigrams(documents.corpus, vocabulary, max_features)
+        learned = most_frequent_bigrams(corpus, n_tokens, max_features)
         vectors = np.pad(vectors, ((0, len(learned)), (0, 0)))
-    counts = documents.corpus.counts(len(vocabulary), learned)
+    counts = corpus.counts(n_tokens, learned)
     vectors = with_lexical_rows(vectors, counts, documents.n_lexical, documents.seed)
     least = min_df if isinstance(min_df, int | np.integer) else min_df * documents.n_given
     kept = np.bincount(counts.indices, minlength=len(vectors)) >= least
-    if not kept[: len(vocabulary)].any():
+    if not kept[:n_tokens].any():
         raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
-    rows = Rows(vocabulary, vectors, learned)
+    rows = Rows(tokenizer, vectors, learned)
     return rows if kept.all() else _kept_rows(rows, kept)
-
-
-def _bigrams(corpus: Corpus, vocabulary: Vocabulary, max_features: int | None) -> Bigrams:
-    return most_frequent_bigrams(corpus.rows, corpus.offsets, len(vocabulary), max_features)
 
 
 def _kept_rows(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
     """Leave out the other rows; both tokens of a kept bigram are kept as well."""
-    n_tokens = len(rows.vocabulary)
-    kept_tokens = kept[:n_tokens]
-    vocabulary = Vocabulary(rows.vocabulary.tokenizer, rows.vocabulary.token_ids[kept_tokens])
+    whole = rows.tokenizer.vocabulary
+    kept_tokens, kept_bigrams = np.split(kept, [len(whole)])
+    vocabulary = Vocabulary(whole.tokenizer, whole.token_ids[kept_tokens])
     bigrams = None
     if rows.bigrams is not None:
         new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
-        bigrams = Bigrams(new_row[rows.bigrams.pairs[kept[n_tokens:]]], len(vocabulary))
-    return Rows(vocabulary, rows.vectors[kept], bigrams)
+        bigrams = Bigrams(new_row[rows.bigrams.pairs[kept_bigrams]], len(vocabulary))
+    return Rows(FastTokenizer(vocabulary, rows.tokenizer.rule), rows.vectors[kept], bigrams)
+
+
+def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
+    """Tell whether the fast tokenizer gives the rows that the real one gives.
+
+    Parameters
+    ----------
+    tokenizer : FastTokenizer
+        To be tried.
+    documents : list of str
+        What to try it on.
+
+    Returns
+    -------
+    agrees : bool
+        True if all rows are the same.
+    """
+    rows, offsets = tokenizer.tokenize(documents).to_arrays()
+    real_rows, real_offsets = tokenizer.vocabulary.tokens(documents)
+    return np.array_equal(offsets, real_offsets) and np.array_equal(rows, real_rows)

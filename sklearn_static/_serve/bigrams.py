@@ -1,4 +1,6 @@
-"""Pairs of tokens that follow each other and have a row of their own."""
+"""Bigrams: pairs of adjacent tokens that have a row of their own."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ class Bigrams:
     Parameters
     ----------
     pairs : ndarray of int32, shape (n_bigrams, 2)
-        The rows of the two tokens of each bigram; no pair comes twice.
+        The rows of the two tokens of each bigram; read-only, without duplicates.
     n_tokens : int
         The number of rows for tokens; bigram i has the row ``n_tokens + i``.
     """
@@ -20,7 +22,7 @@ class Bigrams:
             raise ValueError(
                 f"pairs must be int32 of shape (n_bigrams, 2), got {pairs.dtype} of {pairs.shape}."
             )
-        self.pairs = pairs
+        self.pairs = read_only(pairs)
         self.n_tokens = n_tokens
 
     def __len__(self) -> int:
@@ -96,36 +98,19 @@ def bigram_keys(rows: NDArray[np.int32], n_tokens: int) -> NDArray[np.int64]:
     return keys
 
 
-def most_frequent_bigrams(
-    rows: NDArray[np.int32], offsets: NDArray[np.int64], n_tokens: int, max_features: int | None
-) -> Bigrams:
-    """Choose the bigrams that occur in the most documents, in two at least.
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Give a view that cannot be written to; the array itself stays as it is.
 
     Parameters
     ----------
-    rows : ndarray of int32, shape (n_rows,)
-        The rows of all documents' tokens, one document after the other.
-    offsets : ndarray of int64, shape (n_documents + 1,)
-        Document i has ``rows[offsets[i]:offsets[i + 1]]``.
-    n_tokens : int
-        The number of rows for tokens.
-    max_features : int or None
-        How many to take at most; None takes all.
+    array : ndarray
+        Any.
 
     Returns
     -------
-    bigrams : Bigrams
-        The most frequent first, and those of one frequency by their tokens.
+    view : ndarray
+        The same values.
     """
-    documents = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    within = documents[1:] == documents[:-1]
-    keys = bigram_keys(rows, n_tokens)[within]
-    order = np.lexsort((documents[1:][within], keys))
-    keys, documents = keys[order], documents[1:][within][order]
-    # Each bigram once per document.
-    new = np.ones(len(keys), dtype=bool)
-    new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
-    distinct, frequencies = np.unique(keys[new], return_counts=True)
-    distinct, frequencies = distinct[frequencies >= 2], frequencies[frequencies >= 2]
-    chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_features]]
-    return Bigrams(np.stack(np.divmod(chosen, n_tokens), axis=1).astype(np.int32), n_tokens)
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -25,12 +25,12 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sklearn_static._folder import Folder
-from sklearn_static._source import Source, join
+from sklearn_static._distill.folder import Folder
+from sklearn_static._formats.source import Source, join
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:
-    """Weigh position i (from 1) with i, as sentence-transformers does for decoders."""
+    """Weight position i (from 1) with i, as sentence-transformers does for decoders."""
     weights = torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=hidden.dtype)
     return (hidden * weights[:, None]).sum(1) / weights.sum()
 
@@ -59,7 +59,7 @@ class Teacher:
     pooling : tuple of str
         Names of `_POOL`; the results are concatenated.
     dense : torch.nn.Sequential
-        The layers behind the pooling; may be empty.
+        The layers after the pooling; may be empty.
     """
 
     transformer: PreTrainedModel
@@ -80,7 +80,7 @@ class Teacher:
         Returns
         -------
         outputs : ndarray of float32, shape (n_texts, dimension)
-            The pooled outputs behind the dense layers, not normalised.
+            The pooled outputs after the dense layers, not normalized.
 
         Raises
         ------

@@ -4,18 +4,15 @@ import fnmatch
 import hashlib
 import os
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
-from sklearn.utils.fixes import parse_version
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
-from sklearn_static._source import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._distill.requirements import import_for_fit, teacher_versions
+from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -38,10 +35,6 @@ _TRANSFORMER_SETTINGS = [
 ]
 # Their first positions stand for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
-# What `fit` needs and `transform` does not; the extra `distill` of pyproject.toml says the same.
-_NEEDED = {"torch": "2.7", "transformers": "4.49"}
-_INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
-_SERVING = "(A fitted vectorizer transforms without it.)"
 # What a transformer cannot be without besides config.json: one file of each kind.
 _INDISPENSABLE = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
@@ -253,7 +246,7 @@ def _read_tokenizer(
     """
     file = source.path(join(path, "tokenizer.json"))
     if file is None:
-        tokenizer: Tokenizer = distilling("_teacher").build_tokenizer(source, path)
+        tokenizer: Tokenizer = import_for_fit("teacher").build_tokenizer(source, path)
     else:
         tokenizer = Tokenizer.from_file(file)
         as_configured = tokenizer_settings.get("do_lower_case")
@@ -278,66 +271,3 @@ def _longest_input(
     # Both say "as many as you like" in several ways: no value, -1 or a number beyond reason.
     limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
     return min(limits, default=None)
-
-
-def distilling(name: str) -> ModuleType:
-    """Import a module of ours that serving does not need, nor what it imports.
-
-    Parameters
-    ----------
-    name : str
-        "_outputs" or "_teacher".
-
-    Returns
-    -------
-    module : module
-        The module.
-
-    Raises
-    ------
-    ImportError
-        If torch or transformers is not installed, is too old or is broken.
-    """
-    versions = teacher_versions()
-    try:
-        return import_module(f"sklearn_static.{name}")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
-        ) from error
-    except Exception as error:  # a broken library may raise anything
-        installed = ", ".join(f"{package} {found}" for package, found in versions.items())
-        raise ImportError(
-            f"fit cannot import what it needs, though there are {installed}: "
-            f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"
-        ) from error
-
-
-@cache
-def teacher_versions() -> dict[str, str]:
-    """Tell the versions of what runs the teacher, without importing it.
-
-    Returns
-    -------
-    versions : dict
-        The version of torch and of transformers.
-
-    Raises
-    ------
-    ImportError
-        If one of them is not installed or too old.
-    """
-    versions = {}
-    for package, needed in _NEEDED.items():
-        try:
-            found = versions[package] = version(package)
-        except PackageNotFoundError as error:
-            raise ImportError(
-                f"fit needs {package}>={needed}, which is not installed: {_INSTALL}. {_SERVING}"
-            ) from error
-        if parse_version(found) < parse_version(needed):
-            raise ImportError(
-                f"fit needs {package}>={needed}, but {package} {found} is installed: {_INSTALL}. "
-                f"{_SERVING}"
-            )
-    return versions

@@ -1,7 +1,6 @@
-"""Which tokens get a row, and from texts to the rows of their tokens."""
+"""Which tokens have a row, and from documents to the rows of their tokens."""
 
 import json
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
@@ -9,11 +8,6 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-
-from sklearn_static._serve import FastTokenizer
-
-# Slots that a tokenizer's authors left free; the teacher never saw them.
-_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
 
 
 class Vocabulary:
@@ -39,42 +33,6 @@ class Vocabulary:
         self._row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
         self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
 
-    @classmethod
-    def from_tokenizer(cls, tokenizer: Tokenizer) -> "Vocabulary":
-        """Keep every token that can occur in a text, in the tokenizer's order.
-
-        Special tokens, the unknown token and unused slots are left out.
-
-        Parameters
-        ----------
-        tokenizer : tokenizers.Tokenizer
-            Copied, so that truncation and padding can be switched off.
-
-        Returns
-        -------
-        vocabulary : Vocabulary
-            The kept tokens, by ascending id.
-
-        Raises
-        ------
-        ValueError
-            If no token is left.
-        """
-        added = tokenizer.get_added_tokens_decoder().items()
-        specials = {token_id for token_id, token in added if token.special}
-        specials |= {unknown_id(tokenizer)} - {None}
-        kept = sorted(
-            token_id
-            for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
-            if token_id not in specials and not _UNUSED.fullmatch(token)
-        )
-        if not kept:
-            raise ValueError("The teacher's tokenizer has no token that can occur in a text.")
-        plain = Tokenizer.from_str(tokenizer.to_str())
-        plain.no_truncation()
-        plain.no_padding()
-        return cls(plain, np.array(kept, dtype=np.int32))
-
     def __len__(self) -> int:
         """Give the number of rows."""
         return len(self.token_ids)
@@ -89,45 +47,6 @@ class Vocabulary:
         """Row of each token's string, in the order of the rows."""
         token_of_id = self.tokenizer.id_to_token
         return {token_of_id(int(i)): row for row, i in enumerate(self.token_ids)}
-
-    def teacher_inputs(self) -> NDArray[np.int64]:
-        """Put each token into the tokenizer's template for one text.
-
-        Returns
-        -------
-        input_ids : ndarray of int64, shape (n_tokens, length)
-            For BERT ``[CLS] token [SEP]``, by their ids.
-        """
-        prefix, suffix = self.template()
-        input_ids = np.empty((len(self), len(prefix) + 1 + len(suffix)), dtype=np.int64)
-        input_ids[:, : len(prefix)] = prefix
-        input_ids[:, len(prefix)] = self.token_ids
-        input_ids[:, len(prefix) + 1 :] = suffix
-        return input_ids
-
-    def template(self) -> tuple[list[int], list[int]]:
-        """Find the special ids that the tokenizer puts around a text.
-
-        Returns
-        -------
-        prefix, suffix : list of int
-            For BERT the ids of [CLS] and of [SEP].
-
-        Raises
-        ------
-        ValueError
-            If the template cannot be told.
-        """
-        for probe in chain("a", map(self.tokenizer.id_to_token, map(int, self.token_ids))):
-            bare = self.tokenizer.encode(probe, add_special_tokens=False).ids
-            if bare:
-                break
-        full = self.tokenizer.encode(probe).ids
-        for start in range(len(full) - len(bare) + 1):
-            stop = start + len(bare)
-            if bare and full[start:stop] == bare:
-                return full[:start], full[stop:]
-        raise ValueError(f"The teacher's tokenizer turns {probe!r} into {bare}, yet into {full}.")
 
     def row_ids(
         self, documents: Sequence[str], max_length: int | None = None
@@ -237,28 +156,6 @@ def known_rows(
     kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(kept, out=kept_before[1:])
     return rows[kept], kept_before[offsets]
-
-
-def agrees(tokenizer: FastTokenizer, vocabulary: Vocabulary, documents: list[str]) -> bool:
-    """Tell whether the fast tokenizer gives the rows that the real one gives.
-
-    Parameters
-    ----------
-    tokenizer : FastTokenizer
-        To be tried.
-    vocabulary : Vocabulary
-        What it was made for.
-    documents : list of str
-        What to try it on.
-
-    Returns
-    -------
-    agrees : bool
-        True if all rows are the same.
-    """
-    rows, offsets = tokenizer.tokenize(documents).to_arrays()
-    real_rows, real_offsets = vocabulary.tokens(documents)
-    return np.array_equal(offsets, real_offsets) and np.array_equal(rows, real_rows)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

@@ -1,10 +1,9 @@
-"""The teacher's outputs for tokens and texts, from the cache where it has them."""
+"""The teacher's outputs for tokens and documents, from the cache where it has them."""
 
 import hashlib
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -14,18 +13,18 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sklearn_static._cache import Store, cache_folder
-from sklearn_static._documents import batches
-from sklearn_static._folder import Folder, distilling
-from sklearn_static._vocabulary import Vocabulary
+from sklearn_static._distill.folder import Folder
+from sklearn_static._distill.inputs import Inputs
+from sklearn_static._distill.requirements import import_for_fit
 
 if TYPE_CHECKING:
-    from sklearn_static._teacher import Teacher
+    from sklearn_static._distill.teacher import Teacher
 
 # Part of every key: to be raised when the same input would give another output.
 _VERSION = 1
 # The vocabulary is kept and worked on by blocks of tokens, since all of it is wanted together.
 _BLOCK = 1024
-# So many texts are stored at once; as much is lost when a process dies.
+# So many documents are stored at once; as much is lost when a process dies.
 _STORED_AT_ONCE = 512
 
 
@@ -36,14 +35,14 @@ class Outputs:
     ----------
     folder : Folder
         The teacher; its weights are loaded when they are first needed.
-    vocabulary : Vocabulary
-        The tokens of its tokenizer.
+    inputs : Inputs
+        What it reads.
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
         Where the outputs are kept.
     device : str or None
         The torch device; None takes the best available.
     batch_size : int
-        Texts per forward pass.
+        Documents per forward pass.
     progress : bool
         Whether to show a progress bar on standard error.
     """
@@ -51,7 +50,7 @@ class Outputs:
     def __init__(
         self,
         folder: Folder,
-        vocabulary: Vocabulary,
+        inputs: Inputs,
         *,
         memory: Any,
         device: str | None,
@@ -59,7 +58,7 @@ class Outputs:
         progress: bool,
     ) -> None:
         self._folder = folder
-        self._vocabulary = vocabulary
+        self.inputs = inputs
         self._device = device
         self._batch_size = batch_size
         self._progress = progress
@@ -91,14 +90,14 @@ class Outputs:
         Returns
         -------
         outputs : ndarray of float32, shape (n_tokens, dimension)
-            Pooled and behind the dense layers, not normalised.
+            Pooled and after the dense layers, not normalized.
         """
         first, rest = self._first_block, self._run_blocks(1, None)
         return np.concatenate([first, rest.reshape(-1, first.shape[1])])
 
     @cached_property
     def _blocks(self) -> list[NDArray[np.int64]]:
-        input_ids = self._vocabulary.teacher_inputs()
+        input_ids = self.inputs.of_vocabulary()
         return [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
 
     def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
@@ -106,103 +105,35 @@ class Outputs:
         works = list(range(len(self._blocks)))
         return self._run(self._blocks[start:stop], works[start:stop], "Teacher, vocabulary")
 
-    @cached_property
-    def _template(self) -> tuple[list[int], list[int]]:
-        return self._vocabulary.template()
-
-    @cached_property
-    def _n_between(self) -> int | None:
-        """How many tokens go between the special ones at most."""
-        longest = self._folder.max_seq_length
-        prefix, suffix = self._template
-        return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
-
-    @property
-    def room(self) -> int | None:
-        """How many of a text's own tokens the teacher reads; None is all of them."""
-        if self._n_between is None:
-            return None
-        prompt_ids, _ = self._vocabulary.encode([self._folder.prompt])
-        return max(self._n_between - len(prompt_ids), 0)
-
-    def inputs_of(self, documents: list[str], max_tokens: int | None) -> list[NDArray[np.int32]]:
-        """Give what the teacher reads of texts.
-
-        Parameters
-        ----------
-        documents : list of str
-            The texts.
-        max_tokens : int or None
-            How many tokens it may read in all.
-
-        Returns
-        -------
-        inputs : list of ndarray of int32
-            Token ids of the first texts, as many as `max_tokens` allows but one at least: the
-            default prompt and the text, as far as the teacher reads, within the special tokens.
-
-        Raises
-        ------
-        ValueError
-            If the teacher leaves its prompt out when it pools, or reads the end of long texts.
-        """
-        if self._folder.prompt and not self._folder.pools_prompt:
-            raise ValueError(
-                f"The teacher puts {self._folder.prompt!r} before every text and leaves it out of "
-                "the pooling, which distill_on='corpus' does not support."
-            )
-        if self._folder.cuts_left:
-            raise ValueError(
-                "The teacher cuts texts off at their beginning (truncation_side='left'), which "
-                "distill_on='corpus' does not support."
-            )
-        prefix, suffix = self._template
-        inputs: list[NDArray[np.int32]] = []
-        distinct: set[bytes] = set()
-        n_left = float("inf") if max_tokens is None else int(max_tokens)
-        for batch in batches(documents):
-            prompted = [self._folder.prompt + text for text in documents[batch]]
-            ids, offsets = self._vocabulary.encode(prompted)
-            for start, end in pairwise(offsets):
-                text = ids[start:end][: self._n_between]
-                ids_read = np.array([*prefix, *text, *suffix], dtype=np.int32)
-                if ids_read.tobytes() not in distinct:  # the others are not run again
-                    distinct.add(ids_read.tobytes())
-                    n_left -= len(ids_read)
-                    if n_left < 0 and inputs:
-                        return inputs
-                inputs.append(ids_read)
-        return inputs
-
-    def of_texts(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Run texts.
+    def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """Run documents.
 
         Parameters
         ----------
         inputs : sequence of ndarray of int32
-            As `inputs_of` gives them.
+            As `Inputs.of_documents` gives them.
 
         Returns
         -------
         embeddings : ndarray of float32, shape (n_documents, dimension)
             Scaled to unit length.
         """
-        # Texts of one length need no padding and fill a batch; the longer, the fewer are enough.
+        # Documents of one length need no padding and fill a batch; of long ones, few do.
         works = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
-        outputs = self._run([ids[None] for ids in inputs], works, "Teacher, texts")
+        outputs = self._run([ids[None] for ids in inputs], works, "Teacher, documents")
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
         embeddings: NDArray[np.float32] = outputs / lengths
         return embeddings
 
-    def duration(self, n_texts: int) -> str:
-        """Say how long texts would take, by those that were run.
+    def duration(self, n_documents: int) -> str:
+        """Say how long documents would take, by those that were run.
 
         Parameters
         ----------
-        n_texts : int
-            How many texts.
+        n_documents : int
+            How many documents.
 
         Returns
         -------
@@ -211,7 +142,7 @@ class Outputs:
         """
         if not self._n_run:
             return ""
-        seconds = self._seconds_run / self._n_run * n_texts
+        seconds = self._seconds_run / self._n_run * n_documents
         span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
         return f"; the others would take about {span}"
 
@@ -290,5 +221,5 @@ class Outputs:
 
     @cached_property
     def _teacher(self) -> "Teacher":
-        teacher: Teacher = distilling("_teacher").load_teacher(self._folder, self._device)
+        teacher: Teacher = import_for_fit("teacher").load_teacher(self._folder, self._device)
         return teacher

@@ -1,0 +1,165 @@
+"""The documents given to fit, as the rows of their tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.bigrams import Bigrams, bigram_keys
+from sklearn_static._serve.documents import batches
+from sklearn_static._serve.vocabulary import known_rows
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents and the rows of their tokens.
+
+    Attributes
+    ----------
+    documents : list of str
+        The documents.
+    rows : ndarray of int32, shape (n_tokens,)
+        The rows of all documents' tokens, one document after the other; -1 for tokens without one.
+    offsets : ndarray of int64, shape (n_documents + 1,)
+        Document i has ``rows[offsets[i]:offsets[i + 1]]``.
+    """
+
+    documents: list[str]
+    rows: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def from_documents(cls, documents: list[str], tokenizer: FastTokenizer) -> "Corpus":
+        """Tokenize documents.
+
+        Parameters
+        ----------
+        documents : list of str
+            The documents.
+        tokenizer : FastTokenizer
+            From documents to rows.
+
+        Returns
+        -------
+        corpus : Corpus
+            All documents in their order, with all their tokens.
+        """
+        parts = [np.empty(0, dtype=np.int32)]
+        lengths = [np.zeros(1, dtype=np.int64)]
+        for batch in batches(documents):
+            rows, offsets = tokenizer.tokenize(documents[batch]).to_arrays()
+            parts.append(rows)
+            lengths.append(np.diff(offsets))
+        return cls(documents, np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
+
+    def __len__(self) -> int:
+        """Give the number of documents."""
+        return len(self.documents)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of each document, shape (n_documents,)."""
+        return np.diff(self.offsets)
+
+    def tokens_of(self, document: int) -> NDArray[np.int32]:
+        """Give the rows of the tokens of one document."""
+        return self.rows[self.offsets[document] : self.offsets[document + 1]]
+
+    def first(self, n_documents: int) -> "Corpus":
+        """Keep the first documents."""
+        offsets = self.offsets[: n_documents + 1]
+        return Corpus(self.documents[:n_documents], self.rows[: offsets[-1]], offsets)
+
+    def select(self, kept: NDArray[np.bool_]) -> "Corpus":
+        """Keep the documents that are marked, shape (n_documents,)."""
+        rows = self.rows[np.repeat(kept, self.lengths)]
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])])
+        return Corpus([self.documents[i] for i in np.flatnonzero(kept)], rows, offsets)
+
+    def in_vocabulary(self, max_length: int | None) -> "Corpus":
+        """Truncate each document to `max_length` tokens, then leave out those without a row."""
+        return Corpus(self.documents, *known_rows(self.rows, self.offsets, max_length))
+
+    def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
+        """Count how often each row occurs in each document; all tokens must have one.
+
+        Parameters
+        ----------
+        n_tokens : int
+            The number of rows for tokens.
+        bigrams : Bigrams or None
+            The bigrams, whose rows come after those.
+
+        Returns
+        -------
+        counts : csr_matrix of float32, shape (n_documents, n_rows)
+            The counts.
+        """
+        rows, offsets, n_rows = self.rows.copy(), self.offsets.copy(), n_tokens
+        if bigrams is not None:
+            rows, offsets = bigrams.insert(rows, offsets)
+            n_rows += len(bigrams)
+        ones = np.ones(len(rows), dtype=np.float32)
+        counts = csr_matrix((ones, rows, offsets), shape=(len(offsets) - 1, n_rows))
+        counts.sum_duplicates()  # in place, hence the copies
+        return counts
+
+
+def in_random_order(documents: Iterable[str], seed: int) -> list[str]:
+    """Order documents by the hash of each with the seed, whatever their order was.
+
+    Two sets of documents begin nearly alike where they share most documents, so that the
+    folds of a cross-validation show the teacher the same ones.
+
+    Parameters
+    ----------
+    documents : iterable of str
+        The documents.
+    seed : int
+        Any seed from 0 to 2**32 - 1.
+
+    Returns
+    -------
+    documents : list of str
+        The same documents.
+    """
+    key = seed.to_bytes(8, "little")
+    return sorted(
+        documents, key=lambda text: (blake2b(text.encode(), digest_size=8, key=key).digest(), text)
+    )
+
+
+def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | None) -> Bigrams:
+    """Choose the bigrams with the highest document frequency, which must be at least 2.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The documents; all tokens have a row.
+    n_tokens : int
+        The number of rows for tokens.
+    max_features : int or None
+        How many to take at most; None takes all.
+
+    Returns
+    -------
+    bigrams : Bigrams
+        The most frequent first, and those of one frequency by their tokens.
+    """
+    rows, offsets = corpus.rows, corpus.offsets
+    documents = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    within = documents[1:] == documents[:-1]
+    keys = bigram_keys(rows, n_tokens)[within]
+    order = np.lexsort((documents[1:][within], keys))
+    keys, documents = keys[order], documents[1:][within][order]
+    # Each bigram once per document.
+    new = np.ones(len(keys), dtype=bool)
+    new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
+    distinct, frequencies = np.unique(keys[new], return_counts=True)
+    distinct, frequencies = distinct[frequencies >= 2], frequencies[frequencies >= 2]
+    chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_features]]
+    return Bigrams(np.stack(np.divmod(chosen, n_tokens), axis=1).astype(np.int32), n_tokens)

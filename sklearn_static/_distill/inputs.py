@@ -1,0 +1,183 @@
+"""What the teacher reads: single tokens and documents, within the tokenizer's special tokens."""
+
+import re
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from sklearn_static._distill.corpus import Corpus
+from sklearn_static._distill.folder import Folder
+from sklearn_static._serve.documents import batches
+from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
+
+# Slots that a tokenizer's authors left free; the teacher never saw them.
+_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
+
+
+def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
+    """Keep every token that can occur in a document, in the tokenizer's order.
+
+    Special tokens, the unknown token and unused slots are left out.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        Copied, so that truncation and padding can be switched off.
+
+    Returns
+    -------
+    vocabulary : Vocabulary
+        The kept tokens, by ascending id.
+
+    Raises
+    ------
+    ValueError
+        If no token is left.
+    """
+    added = tokenizer.get_added_tokens_decoder().items()
+    specials = {token_id for token_id, token in added if token.special}
+    specials |= {unknown_id(tokenizer)} - {None}
+    kept = sorted(
+        token_id
+        for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
+        if token_id not in specials and not _UNUSED.fullmatch(token)
+    )
+    if not kept:
+        raise ValueError("The tokenizer has no token that can occur in a document.")
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return Vocabulary(plain, np.array(kept, dtype=np.int32))
+
+
+class Inputs:
+    """Token ids for the teacher.
+
+    Parameters
+    ----------
+    folder : Folder
+        The teacher.
+    vocabulary : Vocabulary
+        The tokens of its tokenizer.
+    """
+
+    def __init__(self, folder: Folder, vocabulary: Vocabulary) -> None:
+        self._folder = folder
+        self._vocabulary = vocabulary
+
+    def of_vocabulary(self) -> NDArray[np.int64]:
+        """Put each token into the tokenizer's template for one text.
+
+        Returns
+        -------
+        input_ids : ndarray of int64, shape (n_tokens, length)
+            For BERT ``[CLS] token [SEP]``, by their ids.
+
+        Raises
+        ------
+        ValueError
+            If the template cannot be found out.
+        """
+        prefix, suffix = self._template
+        token_ids = self._vocabulary.token_ids
+        input_ids = np.empty((len(token_ids), len(prefix) + 1 + len(suffix)), dtype=np.int64)
+        input_ids[:, : len(prefix)] = prefix
+        input_ids[:, len(prefix)] = token_ids
+        input_ids[:, len(prefix) + 1 :] = suffix
+        return input_ids
+
+    def of_documents(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
+        """Put documents between the special tokens, after the teacher's default prompt.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            The documents and their tokens.
+        max_tokens : int or None
+            How many tokens the teacher may read in all, duplicate documents not counted.
+
+        Returns
+        -------
+        input_ids : list of ndarray of int32
+            Those of the first documents: as many as `max_tokens` allows, but at least one. Long
+            documents are truncated to what the teacher reads.
+
+        Raises
+        ------
+        ValueError
+            If the teacher leaves its prompt out when it pools, or reads the end of long documents.
+        """
+        if self._folder.prompt and not self._folder.pools_prompt:
+            raise ValueError(
+                f"The teacher puts {self._folder.prompt!r} before every text and leaves it out of "
+                "the pooling, which distill_on='corpus' does not support."
+            )
+        if self._folder.cuts_left:
+            raise ValueError(
+                "The teacher truncates long texts at their beginning (truncation_side='left'), "
+                "which distill_on='corpus' does not support."
+            )
+        prefix, suffix = self._template
+        inputs: list[NDArray[np.int32]] = []
+        distinct: set[bytes] = set()
+        n_left = float("inf") if max_tokens is None else int(max_tokens)
+        for batch in batches(corpus.documents):
+            for ids in self._ids(corpus, batch):
+                ids_read = np.array([*prefix, *ids, *suffix], dtype=np.int32)
+                if ids_read.tobytes() not in distinct:  # the others are not run again
+                    distinct.add(ids_read.tobytes())
+                    n_left -= len(ids_read)
+                    if n_left < 0 and inputs:
+                        return inputs
+                inputs.append(ids_read)
+        return inputs
+
+    def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
+        """Give the ids of the prompt and some documents, as far as the teacher reads them."""
+        n_read, prompt = self._n_between, self._folder.prompt
+        ids_of = {}
+        if not prompt:
+            for i in range(batch.start, batch.stop):
+                rows = corpus.tokens_of(i)[:n_read]
+                if (rows >= 0).all():
+                    ids_of[i] = self._vocabulary.token_ids[rows]
+        # Of a token without a row the id is not kept, and a prompt may join with what follows.
+        others = [i for i in range(batch.start, batch.stop) if i not in ids_of]
+        ids, offsets = self._vocabulary.encode([prompt + corpus.documents[i] for i in others])
+        for i, start, stop in zip(others, offsets[:-1], offsets[1:], strict=True):
+            ids_of[i] = ids[start:stop][:n_read]
+        return [ids_of[i] for i in range(batch.start, batch.stop)]
+
+    @property
+    def room(self) -> int | None:
+        """How many of a document's own tokens the teacher reads; None is all of them."""
+        if self._n_between is None:
+            return None
+        prompt_ids, _ = self._vocabulary.encode([self._folder.prompt])
+        return max(self._n_between - len(prompt_ids), 0)
+
+    @cached_property
+    def _n_between(self) -> int | None:
+        """How many tokens go between the special ones at most."""
+        longest = self._folder.max_seq_length
+        prefix, suffix = self._template
+        return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
+
+    @cached_property
+    def _template(self) -> tuple[list[int], list[int]]:
+        """Find the special ids that the tokenizer puts around a text: [CLS] and [SEP] of BERT."""
+        tokenizer = self._vocabulary.tokenizer
+        tokens = map(tokenizer.id_to_token, map(int, self._vocabulary.token_ids))
+        for probe in chain("a", tokens):
+            bare = tokenizer.encode(probe, add_special_tokens=False).ids
+            if bare:
+                break
+        full = tokenizer.encode(probe).ids
+        for start in range(len(full) - len(bare) + 1):
+            stop = start + len(bare)
+            if bare and full[start:stop] == bare:
+                return full[:start], full[stop:]
+        raise ValueError(f"The teacher's tokenizer turns {probe!r} into {bare}, yet into {full}.")

@@ -1,0 +1,76 @@
+"""The packages that `fit` needs and `transform` does not."""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from sklearn.utils.fixes import parse_version
+
+# The extra `distill` of pyproject.toml says the same.
+_NEEDED = {"torch": "2.7", "transformers": "4.49"}
+_INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
+_SERVING = "(A fitted vectorizer transforms without it.)"
+
+
+def import_for_fit(name: str) -> ModuleType:
+    """Import a module of this folder that imports what may not be installed.
+
+    Parameters
+    ----------
+    name : str
+        "outputs" or "teacher".
+
+    Returns
+    -------
+    module : module
+        The module.
+
+    Raises
+    ------
+    ImportError
+        If torch or transformers is not installed, is too old or is broken.
+    """
+    versions = teacher_versions()
+    try:
+        return import_module(f"sklearn_static._distill.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
+        ) from error
+    except Exception as error:  # a broken library may raise anything
+        installed = ", ".join(f"{package} {found}" for package, found in versions.items())
+        raise ImportError(
+            f"fit cannot import what it needs, though there are {installed}: "
+            f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"
+        ) from error
+
+
+@cache
+def teacher_versions() -> dict[str, str]:
+    """Tell the versions of what runs the teacher, without importing it.
+
+    Returns
+    -------
+    versions : dict
+        The version of torch and of transformers.
+
+    Raises
+    ------
+    ImportError
+        If one of them is not installed or too old.
+    """
+    versions = {}
+    for package, needed in _NEEDED.items():
+        try:
+            found = versions[package] = version(package)
+        except PackageNotFoundError as error:
+            raise ImportError(
+                f"fit needs {package}>={needed}, which is not installed: {_INSTALL}. {_SERVING}"
+            ) from error
+        if parse_version(found) < parse_version(needed):
+            raise ImportError(
+                f"fit needs {package}>={needed}, but {package} {found} is installed: {_INSTALL}. "
+                f"{_SERVING}"
+            )
+    return versions

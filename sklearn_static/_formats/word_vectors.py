@@ -1,0 +1,126 @@
+"""Word vectors: those of GloVe, word2vec and their kind."""
+
+import gzip
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GZIP = b"\x1f\x8b"
+
+
+class KeyedVectors(Protocol):
+    """What gensim's KeyedVectors are like."""
+
+    index_to_key: Sequence[str]
+    vectors: Any
+
+
+WordVectors = Sequence[str] | Mapping[str, Any] | KeyedVectors | str | os.PathLike[str]
+
+
+def read_words(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating[Any]]]:
+    """Read words and their vectors.
+
+    Parameters
+    ----------
+    words : sequence of str, mapping, object like gensim's KeyedVectors, str or os.PathLike
+        As in `StaticEmbeddingVectorizer.from_vectors`.
+    vectors : array-like of shape (n_words, dimension) or None
+        The vectors of a sequence of words.
+
+    Returns
+    -------
+    words : list of str of length n_words
+        None of them is empty.
+    vectors : ndarray of float, shape (n_words, dimension)
+        Finite numbers.
+
+    Raises
+    ------
+    ValueError
+        If words and vectors do not fit together, or a file is not of the format.
+    """
+    names, array = _words_and_vectors(words, vectors)
+    if not names or not all(isinstance(word, str) and word for word in names):
+        raise ValueError("words must be strings, at least one, and none of them empty.")
+    if array.ndim != 2 or len(array) != len(names) or not array.shape[1]:
+        raise ValueError(
+            f"vectors must have one row for each of the {len(names)} words, got the shape "
+            f"{array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("vectors must be finite.")
+    return names, array
+
+
+def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating[Any]]]:
+    if vectors is not None:
+        if isinstance(words, str | os.PathLike):
+            raise ValueError("words must be a sequence where vectors are given, got a file.")
+        return list(words), np.asarray(vectors, dtype=np.float32)
+    if isinstance(words, str | os.PathLike):
+        return _read(Path(words))
+    if isinstance(words, Mapping):
+        rows = [np.asarray(vector, dtype=np.float32) for vector in words.values()]
+        if len({row.shape for row in rows}) > 1:
+            raise ValueError("The vectors of words must have one length.")
+        return list(words), np.array(rows)
+    if hasattr(words, "index_to_key") and hasattr(words, "vectors"):
+        return list(words.index_to_key), np.asarray(words.vectors, dtype=np.float32)
+    raise ValueError(
+        "words must be a mapping from words to vectors, an object like gensim's KeyedVectors or a "
+        f"file where vectors is None, got {type(words).__qualname__}."
+    )
+
+
+def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Read lines of a word and its numbers."""
+    with open(path, "rb") as start:
+        is_packed = start.read(2) == _GZIP
+    words: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    n_words = dimension = None
+    number = 0
+    with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8-sig", newline="\n") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                fields = line.rstrip().replace("\t", " ").split(" ")
+                if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+                    n_words, dimension = map(int, fields)  # word2vec's first line
+                elif fields != [""]:
+                    dimension = dimension or len(fields) - 1
+                    word, row = _read_line(fields, dimension)
+                    words.append(word)
+                    rows.append(row)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path} is not text after line {number} ({error}); gensim reads word2vec's "
+                "binary format."
+            ) from error
+        except EOFError as error:
+            raise ValueError(f"{path} ends after line {number}, in the midst of gzip.") from error
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    if n_words not in (None, len(words)):
+        raise ValueError(f"{path} has {len(words)} words, but its first line says {n_words}.")
+    return words, np.array(rows)
+
+
+def _read_line(fields: list[str], dimension: int) -> tuple[str, NDArray[np.float32]]:
+    n_parts = len(fields) - dimension  # GloVe has words with spaces in them
+    word = " ".join(fields[: max(n_parts, 0)])
+    if not word or not dimension or (n_parts > 1 and all(map(_is_number, fields[1:]))):
+        raise ValueError(f"expected a word and {dimension} numbers, got {len(fields)} fields.")
+    return word, np.array(fields[n_parts:], dtype=np.float32)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
