@@ -33,9 +33,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.table import StaticTable
-from sklearn_static._serve.vocabulary import Vocabulary
 
 MODEL = str(get_model_path())
 ONE_TEXT = ["my new card has still not arrived yet"]
@@ -158,10 +159,11 @@ def tokenizers_table(training: list[str], documents: list[str], rounds: int) -> 
     print("\n| new documents, 30,000 tokens | tokens | M words/s | tokenizer alone | ratio |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
-        vocabulary = Vocabulary.from_tokenizer(tokenizer)
+        vocabulary = usable_tokens(tokenizer)
         vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
         tables = [
-            StaticTable(vocabulary, vectors, None, cut_rule(tokenizer)) for _ in range(rounds + 1)
+            StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), vectors)
+            for _ in range(rounds + 1)
         ]
         for table in tables:
             table.transform(first)

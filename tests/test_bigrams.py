@@ -1,11 +1,10 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklearn_static._serve.bigrams import Bigrams, most_frequent_bigrams
+from sklearn_static._serve.bigrams import Bigrams
 
 N_TOKENS = 7
 Documents = list[list[int]]
@@ -47,26 +46,3 @@ def test_many_bigrams_find_their_places():
     np.testing.assert_array_equal(bigrams.look_up(keys), 30_000 + np.arange(20_000))
     others = np.setdiff1d(random.choice(30_000**2, size=20_000), keys)
     assert (bigrams.look_up(others) == -1).all()
-
-
-class TestMostFrequent:
-    documents = ([0, 1, 0, 1, 2], [0, 1], [3, 1, 2], [4, 5, 4, 5], [0, 1, 2, 3])
-
-    def pairs(self, max_features: int | None, documents: Documents = documents) -> list[list[int]]:
-        return most_frequent_bigrams(*flat(documents), N_TOKENS, max_features).pairs.tolist()
-
-    def test_by_the_number_of_documents_two_at_least(self):
-        assert self.pairs(None) == [[0, 1], [1, 2]]
-
-    def test_a_cap_keeps_the_most_frequent(self):
-        assert self.pairs(1) == [[0, 1]]
-
-    def test_none_across_documents(self):
-        assert self.pairs(None, [[0], [1], [0], [1]]) == []
-
-    @pytest.mark.parametrize("documents", [[], [[]], [[1]]], ids=str)
-    def test_nothing_to_choose_from(self, documents):
-        assert self.pairs(None, documents) == []
-
-    def test_the_order_of_documents_does_not_matter(self):
-        assert self.pairs(None, self.documents[::-1]) == self.pairs(None)

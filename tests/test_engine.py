@@ -20,11 +20,13 @@ from teachers import (
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 
 from sklearn_static import _serve
-from sklearn_static._serve.bigrams import Bigrams
+from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.recipes import agrees
 from sklearn_static._serve import FastTokenizer, Pooler, portable
+from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.table import StaticTable
-from sklearn_static._serve.vocabulary import Vocabulary, agrees
+from sklearn_static._serve.vocabulary import Vocabulary
 
 KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
@@ -39,7 +41,7 @@ def test_the_extension_is_built():
 
 @cache
 def vocabulary(family: str) -> Vocabulary:
-    return Vocabulary.from_tokenizer(FAMILIES[family].tokenizer())
+    return usable_tokens(FAMILIES[family].tokenizer())
 
 
 class Unreachable(Vocabulary):
@@ -109,7 +111,7 @@ class TestTokens:
     @pytest.mark.parametrize("rule", [None, "characters"])
     def test_a_document_with_an_added_token_is_left_to_the_tokenizer(self, rule):
         token = AddedToken("Two Words", normalized=True)
-        words = Vocabulary.from_tokenizer(with_token(token, "bert"))
+        words = usable_tokens(with_token(token, "bert"))
         documents = [
             *("[SEP]", "a[SEP]b", "[sep]", "[S\x00EP]", "[ SEP ]", "[MASK", "[MASK]]", "[[MASK]"),
             *("two words", "TWO  words", "twowords", "xtwo wordsy", "t\u0301wo words", "two", "tw"),
@@ -128,7 +130,7 @@ class TestTokens:
     def test_a_short_longest_word(self):
         model = FAMILIES["bert"].tokenizer().model
         model.max_input_chars_per_word = 3
-        words = Vocabulary.from_tokenizer(change("bert", model=model))
+        words = usable_tokens(change("bert", model=model))
         assert_exact(FastTokenizer(words, "characters"), words, ["the value", "th és éss ésst"])
 
     @pytest.mark.parametrize(("family", "size"), [("bert", 5_000_000), ("qwen", 500_000)])
@@ -156,7 +158,7 @@ class TestTokens:
         pre_tokenizer = getattr(pre_tokenizers, splitter)()
         tokenizer = change("bert", normalizer=normalizer, pre_tokenizer=pre_tokenizer)
         assert cut_rule(tokenizer) == "characters"
-        words = Vocabulary.from_tokenizer(tokenizer)
+        words = usable_tokens(tokenizer)
         fast = FastTokenizer(words, "characters")
         assert_exact(fast, words, [*awkward_texts(), *corpus(), *FRAGMENTS, "##ing", "a##ing"])
         rng = np.random.default_rng(0)
@@ -167,7 +169,7 @@ class TestTokens:
     def test_characters_that_stand_for_a_space_with_a_mark(self, kind, family):
         steps = [getattr(normalizers, kind)(), normalizers.Replace(Regex(" {2,}"), "\u2581")]
         tokenizer = change(family, normalizer=normalizers.Sequence(steps))
-        words = Vocabulary.from_tokenizer(tokenizer)
+        words = usable_tokens(tokenizer)
         fast = FastTokenizer(words, cut_rule(tokenizer))
         spacing = [chr(c) for c in range(0x80, 0x500) if " " in unicodedata.normalize(kind, chr(c))]
         assert len(spacing) > 8
@@ -176,15 +178,15 @@ class TestTokens:
 
     def test_word_level(self):
         tokenizer = change("bert", model=models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
-        words = Vocabulary.from_tokenizer(tokenizer)
+        words = usable_tokens(tokenizer)
         assert_exact(FastTokenizer(words, "words"), words, ["a b\tA ab\x0ba", "\x1c a", "a\u00a0a"])
 
     def test_a_wrong_rule_is_noticed_on_real_text(self):
         """A tokenizer for which the rule is wrong: it has a word with a space."""
-        words = Vocabulary.from_tokenizer(with_token(AddedToken("the value"), "bert"))
+        words = usable_tokens(with_token(AddedToken("the value"), "bert"))
         fast = FastTokenizer(words, "words")
-        assert agrees(fast, words, ["a value"])
-        assert not agrees(fast, words, ["return the value"])
+        assert agrees(fast, ["a value"])
+        assert not agrees(fast, ["return the value"])
 
     def test_lone_surrogates(self):
         for family in KINDS:
@@ -290,7 +292,9 @@ class TestFeatures:
             pairs = Bigrams(rng.permutation(distinct)[:n_bigrams].astype(np.int32), len(words))
         vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
         vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # subnormal halves as well
-        return StaticTable.from_vectors(words, vectors, quantize, RULES[family], pairs)
+        return StaticTable.from_vectors(
+            FastTokenizer(words, RULES[family]), vectors, quantize, pairs
+        )
 
     @pytest.mark.parametrize("family", ["bert", "roberta"])
     @pytest.mark.parametrize("norm", ["l2", None])
@@ -319,7 +323,7 @@ class TestFeatures:
         words = vocabulary("bert")
         finite = halves[np.isfinite(halves)]
         stored = np.resize(finite, (len(words), -(-len(finite) // len(words))))
-        table = StaticTable(words, stored, None, "characters")
+        table = StaticTable(FastTokenizer(words, "characters"), stored)
         tokens = [words.tokenizer.id_to_token(int(i)) for i in words.token_ids]
         documents = [token for token in tokens if len(words.row_ids([token])[0]) == 1]
         rows = [int(words.row_ids([document])[0][0]) for document in documents]
@@ -332,7 +336,7 @@ class TestFeatures:
         documents = [*awkward_texts(), *corpus()]
         pairs = table.bigrams.pairs
         with pytest.warns(UserWarning, match="compiled extension of sklearn-static is missing"):
-            tokenizer = portable.FastTokenizer(table.vocabulary, table.rule)
+            tokenizer = portable.FastTokenizer(table.vocabulary, table.tokenizer.rule)
         pooler = portable.Pooler(table.stored, table.scales, pairs, len(table.vocabulary))
         for norm, max_length in (("l2", None), (None, 7)):
             out = np.full((len(documents), 13), np.nan, dtype=np.float32)

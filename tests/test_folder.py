@@ -13,8 +13,8 @@ from teachers import save_dense, save_sentence_transformer, save_transformer, wr
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import _NEEDED, Folder, read_folder
+from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._formats.source import Source
-from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def read(folder: Path, pooling: str = "auto") -> Folder:
@@ -23,9 +23,9 @@ def read(folder: Path, pooling: str = "auto") -> Folder:
 
 def test_legacy_lowercasing(tmp_path):
     folder = save_sentence_transformer("roberta", tmp_path / "a", lowercase=True)
-    lower = Vocabulary.from_tokenizer(read(folder).tokenizer)
+    lower = usable_tokens(read(folder).tokenizer)
     folder = save_sentence_transformer("roberta", tmp_path / "b")
-    plain = Vocabulary.from_tokenizer(read(folder).tokenizer)
+    plain = usable_tokens(read(folder).tokenizer)
     np.testing.assert_array_equal(
         lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
     )

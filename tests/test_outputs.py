@@ -7,9 +7,9 @@ from fresh import run
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import read_folder
+from sklearn_static._distill.inputs import Inputs, usable_tokens
 from sklearn_static._distill.outputs import Outputs
 from sklearn_static._formats.source import Source
-from sklearn_static._serve.vocabulary import Vocabulary
 
 
 class Remembers:
@@ -47,9 +47,14 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
 def test_the_dimension_is_found_by_a_call(bert_folder):
     """And looking at an object, as debuggers do, runs nothing."""
     folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
-    vocabulary = Vocabulary.from_tokenizer(folder.tokenizer)
+    vocabulary = usable_tokens(folder.tokenizer)
     outputs = Outputs(
-        folder, vocabulary, memory=None, device="nowhere", batch_size=2, progress=False
+        folder,
+        Inputs(folder, vocabulary),
+        memory=None,
+        device="nowhere",
+        batch_size=2,
+        progress=False,
     )
     for name, member in vars(Outputs).items():
         if isinstance(member, property):

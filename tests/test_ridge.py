@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
-from sklearn_static import _ridge
+from sklearn_static._distill import ridge
 from sklearn_static._distill.ridge import fit_rows, solve_ridge
 
 
@@ -39,7 +39,7 @@ def relative_error(solution: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 100.0])
 @pytest.mark.parametrize("exact_rows", [0, 16, 5000])
 def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, monkeypatch):
-    monkeypatch.setattr(_ridge, "_EXACT_ROWS", exact_rows)
+    monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
     expected = Ridge(alpha=penalty, fit_intercept=False, solver="cholesky").fit(
         counts.toarray().astype(np.float64), targets
     )
@@ -52,7 +52,7 @@ def test_solution_is_accurate_whatever_the_penalty(
     penalty, exact_rows, counts, targets, monkeypatch
 ):
     """Scaled as in `fit_rows`; no warning, which would be an error here."""
-    monkeypatch.setattr(_ridge, "_EXACT_ROWS", exact_rows)
+    monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
     scaled = (counts * 20**-0.5).astype(np.float32)
     solution = solve_ridge(scaled, targets, penalty)
     assert relative_error(solution, exact_solution(scaled, targets, penalty)) < 3e-3
@@ -63,8 +63,8 @@ def test_solution_is_accurate_whatever_the_penalty(
 def test_an_inaccurate_solution_never_goes_unsaid(
     penalty, iterations, counts, targets, monkeypatch
 ):
-    monkeypatch.setattr(_ridge, "_EXACT_ROWS", 16)
-    monkeypatch.setattr(_ridge, "_MAX_ITERATIONS", iterations)
+    monkeypatch.setattr(ridge, "_EXACT_ROWS", 16)
+    monkeypatch.setattr(ridge, "_MAX_ITERATIONS", iterations)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         solution = solve_ridge(counts, targets, penalty)
@@ -81,8 +81,8 @@ def test_dead_dimensions_and_unused_rows_stay_zero(counts, targets):
 
 
 def test_stopping_early_is_said(counts, targets, monkeypatch):
-    monkeypatch.setattr(_ridge, "_EXACT_ROWS", 0)
-    monkeypatch.setattr(_ridge, "_MAX_ITERATIONS", 3)
+    monkeypatch.setattr(ridge, "_EXACT_ROWS", 0)
+    monkeypatch.setattr(ridge, "_MAX_ITERATIONS", 3)
     with pytest.warns(
         ConvergenceWarning, match="stopped after 3 iterations with an error of up to"
     ):

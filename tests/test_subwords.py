@@ -8,10 +8,10 @@ import pytest
 from teachers import FAMILIES, RULES, change, corpus, with_token
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
+from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.subwords import PlainBpe, PlainUnigram, plain_subwords
-from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def described(tokenizer: Tokenizer) -> PlainBpe | PlainUnigram | None:
@@ -56,7 +56,7 @@ def test_what_is_left_to_the_tokenizer(tokenizer: Callable):
 
 
 def assert_exact(tokenizer: Tokenizer, documents: list[str]) -> None:
-    words = Vocabulary.from_tokenizer(tokenizer)
+    words = usable_tokens(tokenizer)
     fast = FastTokenizer(words, cut_rule(tokenizer))
     for got, expected in zip(
         fast.tokenize(documents).to_arrays(), words.tokens(documents), strict=True

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from teachers import wordpiece
 
-from sklearn_static import _table
+from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve import table as table_module
+from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.table import StaticTable
-from sklearn_static._serve.vocabulary import Vocabulary
 
 
 def features_of(table: StaticTable, documents: list[str], **options: object) -> np.ndarray:
@@ -14,19 +16,19 @@ def features_of(table: StaticTable, documents: list[str], **options: object) -> 
 
 
 @pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    return Vocabulary.from_tokenizer(wordpiece())
+def tokenizer() -> FastTokenizer:
+    return FastTokenizer(usable_tokens(wordpiece()), "characters")
 
 
 @pytest.fixture
-def vectors(vocabulary) -> np.ndarray:
+def vectors(tokenizer) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.normal(size=(len(vocabulary), 8)).astype(np.float32)
+    return rng.normal(size=(len(tokenizer.vocabulary), 8)).astype(np.float32)
 
 
 @pytest.fixture(params=[None, "float16", "int8"])
-def table(request, vocabulary, vectors) -> StaticTable:
-    return StaticTable.from_vectors(vocabulary, vectors.copy(), request.param)
+def table(request, tokenizer, vectors) -> StaticTable:
+    return StaticTable.from_vectors(tokenizer, vectors.copy(), request.param)
 
 
 def test_a_text_is_the_mean_of_its_tokens_vectors(table, texts):
@@ -72,23 +74,23 @@ def test_a_lone_surrogate_is_named_by_its_row(table):
         table.transform(documents)
 
 
-def test_float16_is_rounded(vocabulary, vectors):
-    table = StaticTable.from_vectors(vocabulary, vectors, "float16")
+def test_float16_is_rounded(tokenizer, vectors):
+    table = StaticTable.from_vectors(tokenizer, vectors, "float16")
     assert table.stored.dtype == np.float16
     np.testing.assert_array_equal(table.vectors(), vectors.astype(np.float16))
 
 
-def test_float16_does_not_overflow_silently(vocabulary, vectors):
+def test_float16_does_not_overflow_silently(tokenizer, vectors):
     vectors[3, 4] = -7e4
     with pytest.raises(ValueError, match="holds values up to 65504, but the table has 70000"):
-        StaticTable.from_vectors(vocabulary, vectors, "float16")
+        StaticTable.from_vectors(tokenizer, vectors, "float16")
 
 
-def test_int8_keeps_a_scale_per_row(vocabulary, vectors):
+def test_int8_keeps_a_scale_per_row(tokenizer, vectors):
     vectors[5] = 0
     vectors[6] *= 1e-6
     vectors[7] *= 1e6
-    table = StaticTable.from_vectors(vocabulary, vectors, "int8")
+    table = StaticTable.from_vectors(tokenizer, vectors, "int8")
     assert table.stored.dtype == np.int8
     assert np.abs(table.stored.astype(int)).max() == 127
     step = np.abs(vectors).max(axis=1, keepdims=True) / 127
@@ -96,11 +98,27 @@ def test_int8_keeps_a_scale_per_row(vocabulary, vectors):
 
 
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
-def test_vectors_in_any_order(quantize, vocabulary, vectors, texts):
-    expected = features_of(StaticTable.from_vectors(vocabulary, vectors.copy(), quantize), texts)
+def test_vectors_in_any_order(quantize, tokenizer, vectors, texts):
+    expected = features_of(StaticTable.from_vectors(tokenizer, vectors.copy(), quantize), texts)
     for stored in (np.asfortranarray(vectors), np.repeat(vectors, 2, axis=1)[:, ::2]):
-        table = StaticTable.from_vectors(vocabulary, stored, quantize)
+        table = StaticTable.from_vectors(tokenizer, stored, quantize)
         np.testing.assert_array_equal(features_of(table, texts), expected)
+
+
+def test_nothing_of_the_callers_is_frozen_or_copied(tokenizer, vectors):
+    pairs = np.array([[1, 2], [3, 4]], dtype=np.int32)
+    n_tokens = len(tokenizer.vocabulary)
+    stored = np.vstack([vectors, vectors[:2]])
+    table = StaticTable(tokenizer, stored, None, Bigrams(pairs, n_tokens))
+    assert np.shares_memory(table.stored, stored)
+    stored[0] = 1
+    pairs[0] = 0
+
+
+def test_an_unsupported_rule_is_refused(table):
+    state = table.__getstate__() | {"rule": "verses"}
+    with pytest.raises(ValueError, match="rule='verses' is unsupported; supported: "):
+        StaticTable.__new__(StaticTable).__setstate__(state)
 
 
 def test_arrays_are_read_only(table):
@@ -116,8 +134,8 @@ def test_pickle(table, texts):
 
 
 def test_a_newer_format_is_refused(table, monkeypatch):
-    monkeypatch.setattr(_table, "FORMAT_VERSION", 99)
+    monkeypatch.setattr(table_module, "FORMAT_VERSION", 99)
     newer = pickle.dumps(table)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 2"):
+    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 1"):
         pickle.loads(newer)

@@ -15,9 +15,9 @@ from teachers import (
 )
 
 from sklearn_static._distill.folder import Folder, read_folder
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.inputs import Inputs, usable_tokens
 from sklearn_static._distill.teacher import Teacher, load_teacher
-from sklearn_static._serve.vocabulary import Vocabulary
+from sklearn_static._formats.source import Source
 
 POOLING_FLAGS = [
     "pooling_mode_cls_token",
@@ -38,7 +38,8 @@ def load(folder: Path, pooling: str = "auto") -> Teacher:
 
 
 def token_inputs(folder: Path) -> np.ndarray:
-    return Vocabulary.from_tokenizer(read(folder).tokenizer).teacher_inputs()
+    opened = read(folder)
+    return Inputs(opened, usable_tokens(opened.tokenizer)).of_vocabulary()
 
 
 def run(folder: Path, pooling: str = "auto", batch_size: int = 256) -> np.ndarray:

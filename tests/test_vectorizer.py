@@ -208,7 +208,7 @@ class TestTransform:
         vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1)
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
-        assert vectorizer.table_.rule is None
+        assert vectorizer.table_.tokenizer.rule is None
         assert "reads whole texts" in capsys.readouterr().out
 
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):

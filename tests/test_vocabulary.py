@@ -1,7 +1,8 @@
 import pytest
 from teachers import FAMILIES, awkward_texts
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
+from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve.vocabulary import Vocabulary
 
 
@@ -22,7 +23,7 @@ def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> l
 
 def test_row_ids_are_those_of_encode(tokenizer, texts):
     documents = [*awkward_texts(), *texts]
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    vocabulary = usable_tokens(tokenizer)
     rows, offsets = vocabulary.row_ids(documents)
     assert len(offsets) == len(documents) + 1
     for i, text in enumerate(documents):
@@ -32,7 +33,7 @@ def test_row_ids_are_those_of_encode(tokenizer, texts):
 
 def test_the_tokenizer_is_not_changed(tokenizer, texts):
     before = tokenizer.to_str()
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    vocabulary = usable_tokens(tokenizer)
     own = vocabulary.tokenizer.to_str()
     vocabulary.row_ids(texts, max_length=3)
     assert tokenizer.to_str() == before
@@ -40,7 +41,7 @@ def test_the_tokenizer_is_not_changed(tokenizer, texts):
 
 
 def test_special_and_unused_tokens_have_no_row(tokenizer):
-    rows = Vocabulary.from_tokenizer(tokenizer).row_of_token
+    rows = usable_tokens(tokenizer).row_of_token
     specials = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
     assert specials
     assert not set(rows) & {*specials, "[UNK]", "<unk>", "[unused0]", "[unused1]"}
@@ -52,31 +53,13 @@ def test_special_and_unused_tokens_have_no_row(tokenizer):
 def test_added_words_have_a_row():
     tokenizer = FAMILIES["bert"].tokenizer()
     tokenizer.add_tokens(["sklearn-static"])
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    vocabulary = usable_tokens(tokenizer)
     rows, _ = vocabulary.row_ids(["sklearn-static"])
     assert rows.tolist() == [vocabulary.row_of_token["sklearn-static"]]
 
 
-@pytest.mark.parametrize(
-    ("family", "before", "after"),
-    [
-        ("bert", [4], [5]),
-        ("distilbert", [4], [5]),
-        ("mpnet", [4], [5]),
-        ("roberta", [0], [2]),
-        ("xlm-roberta", [0], [2]),
-        ("modernbert", [2], [3]),
-        ("qwen", [], [0]),
-    ],
-)
-def test_teacher_inputs_are_tokens_in_the_template(family, before, after):
-    vocabulary = Vocabulary.from_tokenizer(FAMILIES[family].tokenizer())
-    expected = [[*before, i, *after] for i in vocabulary.token_ids.tolist()]
-    assert vocabulary.teacher_inputs().tolist() == expected
-
-
 def test_max_length_counts_tokens(texts):
-    vocabulary = Vocabulary.from_tokenizer(FAMILIES["bert"].tokenizer())
+    vocabulary = usable_tokens(FAMILIES["bert"].tokenizer())
     rows, offsets = vocabulary.row_ids(texts)
     short, short_offsets = vocabulary.row_ids(texts, max_length=7)
     for i in range(len(texts)):
@@ -86,20 +69,6 @@ def test_max_length_counts_tokens(texts):
 
 
 def test_unknown_tokens_count_for_max_length():
-    vocabulary = Vocabulary.from_tokenizer(FAMILIES["bert"].tokenizer())
+    vocabulary = usable_tokens(FAMILIES["bert"].tokenizer())
     rows, _ = vocabulary.row_ids(["字 the the"], max_length=2)
     assert rows.tolist() == [vocabulary.row_of_token["the"]]
-
-
-def test_nothing_to_keep():
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    with pytest.raises(ValueError, match="no token that can occur"):
-        Vocabulary.from_tokenizer(tokenizer)
-
-
-def test_a_template_that_cannot_be_told():
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "|": 2}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
-    with pytest.raises(ValueError, match="into \\[\\], yet into \\[2\\]"):
-        Vocabulary.from_tokenizer(tokenizer).teacher_inputs()

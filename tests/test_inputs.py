@@ -1,0 +1,106 @@
+"""What the teacher reads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from teachers import FAMILIES, awkward_texts
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from sklearn_static._distill.corpus import Corpus
+from sklearn_static._distill.folder import Folder, read_folder
+from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._formats.source import Source
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def opened(bert_folder) -> Folder:
+    return read_folder(Source(str(bert_folder), None, False, True), "auto")
+
+
+@pytest.mark.parametrize(
+    ("family", "before", "after"),
+    [
+        ("bert", [4], [5]),
+        ("distilbert", [4], [5]),
+        ("mpnet", [4], [5]),
+        ("roberta", [0], [2]),
+        ("xlm-roberta", [0], [2]),
+        ("modernbert", [2], [3]),
+        ("qwen", [], [0]),
+    ],
+)
+def test_tokens_stand_in_the_template(family, before, after, opened):
+    vocabulary = usable_tokens(FAMILIES[family].tokenizer())
+    expected = [[*before, i, *after] for i in vocabulary.token_ids.tolist()]
+    assert Inputs(opened, vocabulary).of_vocabulary().tolist() == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("longest", [None, 16, 3])
+@pytest.mark.parametrize("prompt", ["", "query: "])
+def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened, texts):
+    """With its own truncation and template, for documents with unknown tokens, too."""
+    documents = [*texts[:40], *awkward_texts()]
+    tokenizer = FAMILIES[family].tokenizer()
+    vocabulary = usable_tokens(tokenizer)
+    corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, cut_rule(tokenizer)))
+    folder = replace(opened, max_seq_length=longest, prompt=prompt)
+    inputs = Inputs(folder, vocabulary).of_documents(corpus, None)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if longest is not None:
+        tokenizer.enable_truncation(longest)
+    expected = [
+        encoding.ids for encoding in tokenizer.encode_batch([prompt + d for d in documents])
+    ]
+    assert [ids.tolist() for ids in inputs] == expected
+
+
+class Counting(Vocabulary):
+    """A vocabulary that notes which documents its tokenizer reads."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.read: list[str] = []
+
+    def encode(self, documents: list[str]) -> tuple:
+        self.read += documents
+        return super().encode(documents)
+
+
+def test_documents_are_not_tokenized_again(opened):
+    words = usable_tokens(opened.tokenizer)
+    vocabulary = Counting(words.tokenizer, words.token_ids)
+    documents = ["the value", "\u2603 the value", "of a list"]
+    corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
+    inputs = Inputs(opened, vocabulary).of_documents(corpus, None)
+    assert len(inputs) == 3
+    # Rows do not tell which id a token without a row has.
+    assert vocabulary.read == ["\u2603 the value"]
+
+
+def test_a_budget_counts_duplicates_once(opened):
+    vocabulary = usable_tokens(opened.tokenizer)
+    corpus = Corpus.from_documents(["the", "the", "of", "a"], FastTokenizer(vocabulary, None))
+    inputs = Inputs(opened, vocabulary)
+    for max_tokens, n_read in ((1, 2), (3, 2), (5, 2), (6, 3), (9, 4), (None, 4)):
+        assert len(inputs.of_documents(corpus, max_tokens)) == n_read
+    np.testing.assert_array_equal(*inputs.of_documents(corpus, 1))
+
+
+def test_nothing_to_keep():
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    with pytest.raises(ValueError, match="no token that can occur"):
+        usable_tokens(tokenizer)
+
+
+def test_a_template_that_cannot_be_found(opened):
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "|": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
+    with pytest.raises(ValueError, match="into \\[\\], yet into \\[2\\]"):
+        Inputs(opened, usable_tokens(tokenizer)).of_vocabulary()

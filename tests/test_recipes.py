@@ -1,0 +1,404 @@
+"""The table fitted to the teacher's embeddings of the user's own texts."""
+
+import json
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import ParameterGrid
+from teachers import (
+    FAMILIES,
+    awkward_texts,
+    reference_features,
+    save_sentence_transformer,
+    write_json,
+)
+
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._distill.corpus import Corpus
+from sklearn_static._distill.recipes import open_teacher
+from sklearn_static._formats.source import Source
+
+
+@pytest.fixture
+def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
+    return StaticEmbeddingVectorizer(
+        bert_folder, n_components=16, distill_on="corpus", lexical_components=4
+    )
+
+
+def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
+    """What the teacher gives for documents."""
+    source = Source(str(folder), None, False, True)
+    outputs, tokenizer = open_teacher(
+        source, "auto", memory=None, device="cpu", batch_size=8, progress=False
+    )
+    corpus = Corpus.from_documents(documents, tokenizer)
+    return outputs.of_documents(outputs.inputs.of_documents(corpus, None))
+
+
+class TestEmbeddings:
+    """As sentence-transformers' encode gives them."""
+
+    def check(self, folder: Path, documents: list[str]) -> None:
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        model = peer.SentenceTransformer(str(folder), device="cpu")
+        expected = model.encode(documents, normalize_embeddings=True)
+        cosines = (embeddings(folder, documents) * expected).sum(axis=1)
+        assert cosines.min() > 0.9999
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_of_all_families(self, family, texts, tmp_path):
+        pooling = {"pooling_mode": "lasttoken"} if family == "qwen" else None
+        folder = save_sentence_transformer(family, tmp_path, pooling=pooling, dense={})
+        # Of some families' 64 positions the first stand for padding.
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": 60})
+        # Else transformers 5 builds a normalizer of its own for XLM-R.
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+        write_json(folder / "tokenizer_config.json", settings)
+        self.check(folder, [*texts, *awkward_texts()])
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("pooling", ["cls", "max", "weightedmean", "lasttoken"])
+    def test_of_all_poolings(self, pooling, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path, pooling={"pooling_mode": pooling})
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    def test_with_a_prompt(self, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(folder / "config_sentence_transformers.json", settings)
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("max_seq_length", [10, None])
+    def test_with_another_limit(self, max_seq_length, texts, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path)
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_seq_length})
+        self.check(folder, texts[:50])
+
+    @pytest.mark.peers
+    @pytest.mark.minilm
+    def test_of_real_texts_by_the_real_teacher(self, minilm_path, dataset):
+        texts = dataset("banking77").train_texts[:150] + dataset("20newsgroups").train_texts[:50]
+        self.check(minilm_path, texts)
+
+    def test_a_plain_transformer_reads_as_far_as_it_has_positions(self, tmp_path):
+        folder = save_sentence_transformer("xlm-roberta", tmp_path)
+        (folder / "sentence_bert_config.json").unlink()
+        long, longer = ("a list of names " * n for n in (40, 80))
+        both = embeddings(folder, [long, longer])
+        np.testing.assert_array_equal(both[0], both[1])
+
+    def test_a_prompt_that_is_not_pooled(self, vectorizer, texts, tmp_path):
+        pooling = {"pooling_mode": "mean", "include_prompt": False}
+        folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
+        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
+        write_json(folder / "config_sentence_transformers.json", settings)
+        with pytest.raises(ValueError, match="puts 'the list of ' before every text and leaves"):
+            vectorizer.set_params(model=folder).fit(texts)
+
+
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
+def test_features(ngram_range, vectorizer, texts):
+    vectorizer.set_params(ngram_range=ngram_range)
+    features = vectorizer.fit_transform(texts)
+    assert features.shape == (len(texts), 20)
+    assert len(vectorizer.get_feature_names_out()) == 20
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(features, vectorizer.fit(texts).transform(texts))
+
+
+def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
+    expected = embeddings(bert_folder, list(texts))
+    cosines = {}
+    for alpha in (1e-3, 0.3, 1e3):
+        vectorizer.set_params(n_components=None, lexical_components=0, alpha=alpha, max_length=62)
+        features = vectorizer.fit_transform(texts)
+        # The axes are turned; what stays are the angles between texts.
+        cosines[alpha] = np.corrcoef(
+            (features @ features.T).ravel(), (expected @ expected.T).ravel()
+        )
+    near, default, far = (cosine[0, 1] for cosine in cosines.values())
+    assert near > 0.99
+    assert near > default > far
+
+
+def test_the_order_of_texts_does_not_matter(vectorizer, texts):
+    vectorizer.set_params(ngram_range=(1, 2), max_teacher_tokens=3000)
+    with pytest.warns(UserWarning, match="The teacher read"):
+        first = vectorizer.fit(texts).vectors_
+    with pytest.warns(UserWarning, match="The teacher read"):
+        second = vectorizer.fit(texts[::-1]).vectors_
+    np.testing.assert_array_equal(first, second)
+
+
+def test_directions_are_those_of_the_texts(vectorizer, bert_folder, texts):
+    vectorizer.fit(texts)
+    values = np.linalg.svd(embeddings(bert_folder, list(texts)), compute_uv=False)
+    shares = values**2 / (values**2).sum()
+    np.testing.assert_allclose(vectorizer.explained_variance_ratio_, shares[:16], rtol=1e-3)
+    vectorizer.set_params(n_components=0.9).fit(texts)
+    assert vectorizer.n_components_ == np.searchsorted(np.cumsum(shares), 0.9) + 1
+    assert vectorizer.transform(texts[:1]).shape[1] == vectorizer.n_components_ + 4
+
+
+class TestBigrams:
+    @pytest.fixture
+    def fitted(self, vectorizer, texts) -> StaticEmbeddingVectorizer:
+        return vectorizer.set_params(ngram_range=(1, 2), max_features=300).fit(texts)
+
+    def test_rows(self, fitted):
+        n_tokens = len(fitted.table_.vocabulary)
+        assert fitted.vectors_.shape == (n_tokens + 300, 20)
+        assert list(fitted.vocabulary_.values()) == list(range(n_tokens + 300))
+        assert any(" " in name for name in fitted.vocabulary_)
+
+    @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
+    def test_features_are_the_sum_of_rows(self, quantize, vectorizer, texts):
+        vectorizer.set_params(ngram_range=(1, 2), quantize=quantize)
+        table = vectorizer.fit(texts).table_
+        assert len(table.bigrams)
+        documents = [*texts, *awkward_texts()]
+        np.testing.assert_array_equal(
+            table.transform(documents)[0], reference_features(table, documents)
+        )
+
+    @pytest.mark.parametrize("ngram_range", [(2, 2), (1, 3), (1,), (1, 1, 1), [1, 2], "12"])
+    def test_other_ranges(self, ngram_range, vectorizer):
+        with pytest.raises(ValueError, match=r"'ngram_range' .* must be a tuple among .* Got"):
+            vectorizer.set_params(ngram_range=ngram_range).fit(["a"])
+
+    def test_with_the_vocabulary_they_have_lexical_components_alone(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2), max_features=300)
+        vectors = vectorizer.fit(texts).vectors_
+        n_tokens = len(vectorizer.table_.vocabulary)
+        assert vectors.shape == (n_tokens + 300, 20)
+        assert not vectors[n_tokens:, :16].any()
+        assert vectors[n_tokens:, 16:].any(axis=1).all()
+        plain = clone(vectorizer).set_params(ngram_range=(1, 1)).fit(texts).vectors_
+        np.testing.assert_array_equal(vectors[:n_tokens, :16], plain[:, :16])
+
+    def test_with_the_vocabulary_auto_gives_lexical_components(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2))
+        vectorizer.set_params(lexical_components="auto")
+        assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
+        assert vectorizer.fit_transform(texts[:5]).shape[1] == 16 + 5
+
+    def test_without_anything_to_carry_there_are_none(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary", lexical_components=0)
+        plain = clone(vectorizer).fit(texts)
+        both = vectorizer.set_params(ngram_range=(1, 2)).fit(texts)
+        assert both.table_.bigrams is None
+        np.testing.assert_array_equal(both.vectors_, plain.vectors_)
+
+
+class TestLexicalComponents:
+    def test_auto(self, vectorizer, texts):
+        vectorizer.set_params(lexical_components="auto")
+        assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
+        assert vectorizer.fit_transform(texts[:20]).shape[1] == 16 + 20
+        assert vectorizer.set_params(distill_on="vocabulary").fit_transform(texts).shape[1] == 16
+
+    def test_with_the_vocabulary_alone(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary")
+        both = vectorizer.fit(texts).vectors_
+        plain = vectorizer.set_params(lexical_components=0).fit(texts).vectors_
+        np.testing.assert_array_equal(both[:, :16], plain)
+        assert both[:, 16:].any()
+
+    def test_more_than_texts(self, vectorizer, texts):
+        with pytest.raises(ValueError, match=r"lexical_components=40 must be at most 30, the num"):
+            vectorizer.set_params(lexical_components=40).fit(texts[:30])
+
+
+class TestMinDf:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"distill_on": "vocabulary", "lexical_components": 0},
+            {"distill_on": "vocabulary"},
+            {},
+            {"ngram_range": (1, 2)},
+            {"ngram_range": (1, 2), "quantize": "int8"},
+        ],
+        ids=str,
+    )
+    def test_rows_of_frequent_tokens_stay_as_they_are(self, settings, vectorizer, texts):
+        vectorizer.set_params(**settings)
+        whole = clone(vectorizer).fit(texts)
+        small = clone(vectorizer).set_params(min_df=4).fit(texts)
+        rows, offsets = whole.table_.vocabulary.row_ids(texts)
+        if whole.table_.bigrams is not None:
+            rows, offsets = whole.table_.bigrams.insert(rows, offsets)
+        pairs = set(zip(rows, np.repeat(np.arange(len(texts)), np.diff(offsets)), strict=True))
+        frequencies = Counter(row for row, _ in pairs)
+        names = [name for name, row in whole.vocabulary_.items() if frequencies[row] >= 4]
+        assert 0 < len(names) < len(whole.vocabulary_)
+        assert list(small.vocabulary_) == names
+        expected = whole.vectors_[[whole.vocabulary_[name] for name in names]]
+        np.testing.assert_array_equal(small.vectors_, expected)
+        assert np.isfinite(small.transform(texts)).all()
+
+    def test_zero_keeps_all(self, vectorizer, texts):
+        vectorizer.set_params(min_df=0, distill_on="vocabulary").fit(texts)
+        assert len(vectorizer.vectors_) == len(vectorizer.table_.vocabulary)
+
+    def test_a_float_is_a_share_of_all_documents(self, vectorizer):
+        vectorizer.set_params(n_components=4, lexical_components=0)
+        documents = ["list names", "list value", "list", "\u2603"]
+        for min_df, names in (
+            (1, {"list", "names", "value"}),
+            (0.25, {"list", "names", "value"}),
+            (2, {"list"}),
+            (0.26, {"list"}),
+            (0.75, {"list"}),
+            (np.int64(3), {"list"}),
+        ):
+            assert vectorizer.set_params(min_df=min_df).fit(documents).vocabulary_.keys() == names
+        with pytest.raises(ValueError, match=r"pruning by min_df=1\.0 no tokens remain"):
+            vectorizer.set_params(min_df=1.0).fit(documents)
+        assert vectorizer.fit(documents[:3]).vocabulary_.keys() == {"list"}
+
+    def test_none_left(self, vectorizer, texts):
+        with pytest.raises(
+            ValueError, match="pruning by min_df=1000 no tokens remain; lower min_df"
+        ):
+            vectorizer.set_params(min_df=1000).fit(texts)
+
+
+class TestBudget:
+    def test_the_warning_counts(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=2000, memory=None)
+        said = (
+            r"The teacher read \d\d of \d+ documents, .*=2000 goes; "
+            r"the others would take about \d+ s"
+        )
+        with pytest.warns(UserWarning, match=said) as caught:
+            vectorizer.fit(texts)
+        assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="The teacher read") as caught:
+            vectorizer.fit_transform(texts)
+        assert caught[0].filename == __file__
+
+    def test_texts_that_come_again_cost_nothing(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
+
+    def test_unsigned_integers(self, vectorizer, texts):
+        with pytest.warns(UserWarning, match="The teacher read"):
+            vectorizer.set_params(max_teacher_tokens=np.uint64(2000)).fit(texts)
+
+    def test_none_has_no_limit(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=None).fit(texts)
+
+    def test_sampling_goes_by_the_seed(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=2000)
+        with pytest.warns(UserWarning, match="The teacher read"):
+            first, again, other = (
+                vectorizer.set_params(random_state=seed).fit(texts).vectors_
+                for seed in (0, None, 1)
+            )
+        np.testing.assert_array_equal(first, again)
+        assert not np.allclose(first, other)
+
+    def test_fewer_texts_than_components_within_it(self, vectorizer, texts):
+        vectorizer.set_params(max_teacher_tokens=100)
+        with pytest.warns(UserWarning, match=r"The teacher read \d of"):
+            assert vectorizer.fit_transform(texts).shape[1] == 20
+
+
+@pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
+def test_every_combination_fits(distill_on, ngram_range, bert_folder):
+    documents = ["a list of names", "the list of names", "names", "return the value", "a value"]
+    grid = {
+        "lexical_components": [0, 3, "auto"],
+        "min_df": [0, 2, 0.4],
+        "quantize": [None, "float16", "int8"],
+        "n_components": [32, 0.9, None],
+    }
+    vectorizer = StaticEmbeddingVectorizer(
+        bert_folder, distill_on=distill_on, ngram_range=ngram_range
+    )
+    for settings in ParameterGrid(grid):
+        features = vectorizer.set_params(**settings).fit_transform(documents)
+        assert features.shape == (5, len(vectorizer.get_feature_names_out()))
+        assert np.isfinite(features).all()
+        assert features.any(axis=1).all()
+        if isinstance(settings["n_components"], int):
+            assert vectorizer.n_components_ == settings["n_components"]
+
+
+class TestDegenerateInput:
+    @pytest.fixture(autouse=True)
+    def any_number_of_texts(self, vectorizer):
+        vectorizer.set_params(n_components=None, lexical_components="auto", ngram_range=(1, 2))
+
+    @pytest.mark.parametrize(
+        "documents",
+        [
+            ["a single text"],
+            ["the same"] * 40,
+            ["a list", "", "\u2603", "of names"],
+            ["list", "names", "value"],
+            ["a"],
+            ["list " * 500, "of names " * 300],
+        ],
+        ids=["one", "equal", "unknown", "words", "one word", "long"],
+    )
+    def test_it_works(self, documents, vectorizer):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* no known token")
+            features = vectorizer.fit_transform(documents)
+        assert np.isfinite(features).all()
+        assert features.shape[1] == vectorizer.n_components_ + min(
+            128, sum(map(bool, features[:, 0]))
+        )
+
+    def test_no_text_with_a_known_token(self, vectorizer):
+        with pytest.raises(ValueError, match="X has no document with an in-vocabulary token"):
+            vectorizer.fit(["", "\u2603"])
+        with pytest.raises(NotFittedError):
+            vectorizer.transform(["a"])
+
+    def test_none_as_far_as_the_teacher_reads(self, vectorizer):
+        with pytest.raises(
+            ValueError, match="No document in X has an in-vocabulary token among its first 62"
+        ):
+            vectorizer.fit(["\u2603 " * 100 + "list"])
+
+    @pytest.mark.parametrize("alpha", [1e-300, 1e-30, 1e30, 1e300])
+    def test_any_alpha(self, alpha, vectorizer, texts):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            vectorizer.set_params(alpha=alpha, ngram_range=(1, 1))
+            assert np.isfinite(vectorizer.fit_transform(texts)).all()
+
+    @pytest.mark.parametrize("n_documents", [1, 3, 10])
+    def test_fewer_texts_than_components(self, n_documents, vectorizer, texts):
+        vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
+        assert vectorizer.n_components_ == 16
+        assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
+        # Beyond the span of the documents the tokens differ as the teacher's outputs do.
+        assert np.linalg.matrix_rank(vectorizer.vectors_) == 16
+        features = vectorizer.transform(texts)
+        assert features.shape == (len(texts), 16)
+        assert np.isfinite(features).all()
+
+    def test_more_components_than_the_teacher_has(self, vectorizer, texts):
+        with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
+            vectorizer.set_params(n_components=33).fit(texts)
+
+    def test_many_short_texts(self, vectorizer):
+        documents = [
+            f"{a} {b}" for a in ["list", "names", "value", "set", "key"] for b in range(4000)
+        ]
+        features = vectorizer.set_params(n_components=8).fit_transform(documents)
+        assert features.shape == (20_000, 136)
