@@ -15,6 +15,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -118,6 +119,7 @@ def test_a_changed_file_under_the_same_path_is_not_the_old_teacher(vectorizer, t
 
 def test_a_grid_search_runs_each_token_and_each_text_once(logged, log, texts):
     """In two processes, over all candidates and folds; a second search runs nothing."""
+    get_reusable_executor().shutdown()  # workers of another test do not know the log
     labels = ["list" in text for text in texts]
     search = GridSearchCV(
         make_pipeline(logged, LogisticRegression()),

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from teachers import save_dense, save_sentence_transformer, save_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.folder import _NEEDED, Folder, read_folder
+from sklearn_static._distill.folder import Folder, read_folder
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._formats.source import Source
 
@@ -173,59 +172,3 @@ except OSError as error:
         assert printed.startswith(f"model='{folder}' is a local folder")
         assert message in printed
         assert printed.endswith("False False\n")
-
-
-class TestInstallation:
-    """Of torch and transformers, for which other packages stand in."""
-
-    def message(self, folder: Path, shadow: Path) -> str:
-        code = f"""
-from sklearn_static import StaticEmbeddingVectorizer
-try:
-    StaticEmbeddingVectorizer({str(folder)!r}, n_components=8, memory=None).fit(["a"])
-except ImportError as error:
-    print(error)
-"""
-        return run(code, shadow)
-
-    @pytest.mark.parametrize(
-        "error",
-        ["ImportError('libtorch.so: no such file')", "OSError('libtorch.so: no such file')"],
-    )
-    def test_torch_is_broken(self, error, bert_folder, tmp_path):
-        (tmp_path / "torch").mkdir()
-        (tmp_path / "torch" / "__init__.py").write_text(f"raise {error}")
-        message = self.message(bert_folder, tmp_path)
-        assert f"{error.split('(')[0]}: libtorch.so: no such file" in message
-        assert "None" not in message
-        assert "though there are torch 2." in message
-
-    def test_transformers_is_old(self, bert_folder, tmp_path):
-        metadata = tmp_path / "transformers-4.30.0.dist-info" / "METADATA"
-        metadata.parent.mkdir()
-        metadata.write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.30.0\n")
-        assert self.message(bert_folder, tmp_path).startswith(
-            "fit needs transformers>=4.49, but transformers 4.30.0 is installed: pip install"
-        )
-
-    def test_torch_is_missing(self, bert_folder, tmp_path):
-        code = f"""
-import sys
-sys.path[:] = [path for path in sys.path if "site-packages" not in path]
-sys.path.append({str(tmp_path)!r})
-from sklearn_static import StaticEmbeddingVectorizer
-try:
-    StaticEmbeddingVectorizer({str(bert_folder)!r}, n_components=8, memory=None).fit(["a"])
-except ImportError as error:
-    print(error)
-"""
-        packages = Path(np.__file__).parents[1]
-        for path in packages.iterdir():
-            if not path.name.startswith(("torch", "transformers", "__pycache__")):
-                (tmp_path / path.name).symlink_to(path)
-        assert run(code).startswith("fit needs torch>=2.7, which is not installed: pip install")
-
-    def test_the_versions_are_those_of_the_extra(self):
-        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-        extra = project["project"]["optional-dependencies"]["distill"]
-        assert {f"{package}>={needed}" for package, needed in _NEEDED.items()} <= set(extra)

@@ -50,8 +50,7 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
     corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, cut_rule(tokenizer)))
     folder = replace(opened, max_seq_length=longest, prompt=prompt)
     inputs = Inputs(folder, vocabulary).of_documents(corpus, None)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = vocabulary.tokenizer  # reading tokenizer.json again could round a score
     if longest is not None:
         tokenizer.enable_truncation(longest)
     expected = [

@@ -262,7 +262,9 @@ print(vectorizer.transform(["the list"]).shape,
             StaticEmbeddingVectorizer(folder, distill_on="corpus").fit(["a"])
 
     def test_a_teacher_is_not_a_static_model(self, bert_folder):
-        with pytest.raises(ValueError, match="is not a static model of model2vec or sentence-tran"):
+        with pytest.raises(
+            ValueError, match="is not a static embedding model of model2vec or sentence-tran"
+        ):
             StaticEmbeddingVectorizer.from_pretrained(bert_folder)
 
     def test_unknown_parameter(self, folder):
@@ -396,7 +398,7 @@ class TestDamage:
         (plain / "config.json").unlink()
         modules = [{"type": "custom.StaticEmbedding", "path": "."}]
         write_json(plain / "modules.json", modules)
-        with pytest.raises(ValueError, match="is not a static model"):
+        with pytest.raises(ValueError, match="is not a static embedding model"):
             self.load(plain)
 
     def test_a_prompt(self, plain):

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from teachers import (
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Replace
 
-from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 
 NO_MODEL = "no/such-model"
 
@@ -48,6 +49,13 @@ class TestFit:
         assert fitted.transform(["return"])[0] @ fitted.vectors_[
             fitted.vocabulary_["return"]
         ] == pytest.approx(np.linalg.norm(fitted.vectors_[fitted.vocabulary_["return"]]), rel=1e-5)
+
+    def test_the_vocabulary_is_a_copy(self, fitted):
+        fitted.vocabulary_.clear()
+        assert len(fitted.vocabulary_) == len(fitted.vectors_)
+
+    def test_the_public_path(self):
+        assert StaticEmbeddingVectorizer.__module__ == StaticTable.__module__ == "sklearn_static"
 
     def test_sif_weighs_by_rank(self, bert_folder):
         weighted = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"]).vectors_
@@ -89,8 +97,8 @@ class TestFit:
     @pytest.mark.parametrize(
         ("X", "error", "message"),
         [
-            ([], ValueError, "X has no texts"),
-            (iter(()), ValueError, "X has no texts"),
+            ([], ValueError, "X has no documents"),
+            (iter(()), ValueError, "X has no documents"),
             ("a text", ValueError, "single str"),
             (None, TypeError, "NoneType"),
             ([1, 2], TypeError, "got int in row 0"),
@@ -256,6 +264,15 @@ class TestTransform:
         np.testing.assert_array_equal(features[: len(texts)], fitted.transform(texts))
         np.testing.assert_array_equal(features[:-2], np.tile(features[: len(texts)], (20, 1)))
         np.testing.assert_array_equal(features[-1], fitted.transform([many[-1]])[0])
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("max_length", -3), ("missing", "drop"), ("n_jobs", "a"), ("norm", "l1")],
+    )
+    def test_a_parameter_that_is_set_after_fit_is_checked(self, name, value, fitted):
+        changed = pickle.loads(pickle.dumps(fitted)).set_params(**{name: value})
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of StaticEmbeddingVec"):
+            changed.transform(["the value"])
 
     def test_not_fitted(self):
         with pytest.raises(NotFittedError):
