@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,6 @@ from sklearn_static._formats.word_vectors import WordVectors
 from sklearn_static._serve.documents import as_documents, check_encodable
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._warnings import warn
-
-if TYPE_CHECKING:
-    from sklearn_static._distill.recipes import Documents, Rows
-    from sklearn_static._serve import FastTokenizer
 
 # Of a teacher; a static embedding model keeps its own number.
 _DEFAULT_COMPONENTS = 256
@@ -468,7 +464,7 @@ default="auto"
 
         It holds ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
         ``config_sentence_transformers.json`` and a model card, and no pickle. What those formats
-        cannot say is refused.
+        cannot represent is refused.
 
         Parameters
         ----------
@@ -484,15 +480,8 @@ default="auto"
             If the vectorizer is not fitted.
         """
         check_is_fitted(self)
-        for cannot, is_so, cure in (
-            ("pairs of tokens", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
-            (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
-            (f"max_length={self.max_length}", self.max_length is not None, "set max_length=None"),
-        ):
-            if is_so:
-                raise ValueError(f"The format of these folders cannot say {cannot}: {cure}.")
         model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
-        write_static(folder, self.table_, model)
+        write_static(folder, self.table_, model, norm=self.norm, max_length=self.max_length)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -592,31 +581,43 @@ default="auto"
         check_encodable(documents)
         if not documents:
             raise ValueError("X has no documents; at least one is needed to fit.")
-        # 1. A static embedding model has nothing to distill.
-        if isinstance(self.model, StaticTable):
-            return self._keep(self.model, documents)
-        source = self._source()
-        static = read_static(source)
-        if static is not None:
-            return self._keep(static.table, documents)
 
         from sklearn_static._distill import recipes  # not needed to serve
 
-        # 2. The teacher, whose weights are loaded when they are needed, and the documents' tokens.
-        outputs, tokenizer = recipes.open_teacher(
-            source,
-            self.pooling,
-            memory=self.memory,
-            device=self.device,
-            batch_size=self.batch_size,
-            progress=self.verbose > 0,
-        )
+        # 1. A teacher, whose weights are loaded when they are needed, or a static embedding model.
+        static = self._static()
+        if static is not None:
+            tokenizer = static.tokenizer
+        else:
+            outputs, tokenizer = recipes.open_teacher(
+                self._source(),
+                self.pooling,
+                memory=self.memory,
+                device=self.device,
+                batch_size=self.batch_size,
+                progress=self.verbose > 0,
+            )
+        # 2. The tokens of the documents, if anything depends on them.
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
         if self.verbose and tokenizer.rule is None:
             print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
-        corpus = self._read(documents, tokenizer)
-        # 3. The vectors: of the tokens by themselves, or fitted to the documents.
-        if corpus is None or self.distill_on == "vocabulary":
+        corpus = None
+        if self.distill_on == "corpus" or self._lexical_components() or self.min_df:
+            corpus = recipes.read_documents(
+                documents,
+                tokenizer,
+                max_length=self.max_length,
+                lexical_components=self._lexical_components(),
+                random_state=self.random_state,
+            )
+        # 3. The vectors: as they are, of the tokens by themselves, or fitted to the documents.
+        shares = None
+        if static is not None:
+            if corpus is None:
+                table = replace(static, tokenizer=tokenizer).quantized(self.quantize)
+                return self._set(table, table.n_components)
+            rows = recipes.Rows(tokenizer, static.vectors(), static.bigrams)
+        elif self.distill_on == "vocabulary" or corpus is None:
             rows, shares = recipes.vocabulary_table(
                 outputs, tokenizer, self.n_components, self.sif_coefficient, self.quantize
             )
@@ -632,8 +633,16 @@ default="auto"
                 max_length=self.max_length,
                 max_teacher_tokens=self.max_teacher_tokens,
             )
-        # 4. Lexical components, pruning and storage.
-        return self._finish(rows, corpus, {"explained_variance_ratio_": shares})
+        # 4. LSA features, pruning and storage.
+        table = recipes.finish(
+            rows,
+            corpus,
+            bigrams=self.ngram_range == (1, 2),
+            max_features=self.max_features,
+            min_df=self.min_df,
+            quantize=self.quantize,
+        )
+        return self._set(table, rows.vectors.shape[1], shares)
 
     def _source(self) -> Source:
         assert not isinstance(self.model, StaticTable)
@@ -644,33 +653,18 @@ default="auto"
             self.local_files_only,
         )
 
-    def _keep(self, table: StaticTable, documents: list[str]) -> Self:
-        """Take a static embedding model for the result of the distillation."""
-        from sklearn_static._distill import recipes  # not needed to serve
-
+    def _static(self) -> StaticTable | None:
+        """Give the static embedding model that `model` is, if it is one."""
+        table: StaticTable
+        if isinstance(self.model, StaticTable):
+            table = self.model
+        else:
+            folder = read_static(self._source())
+            if folder is None:
+                return None
+            table = folder.table
         self._check_static(table)
-        tokenizer = recipes.exact_tokenizer(table.tokenizer, documents)
-        corpus = self._read(documents, tokenizer)
-        if corpus is None:
-            table = table if tokenizer is table.tokenizer else replace(table, tokenizer=tokenizer)
-            return self._set(table.quantized(self.quantize), table.n_components, {})
-        rows = recipes.Rows(tokenizer, table.vectors(), table.bigrams)
-        return self._finish(rows, corpus, {})
-
-    def _load(self, table: StaticTable) -> Self:
-        """Take a static embedding model where there are no documents yet."""
-        self._check_static(table)
-        for name, needs_documents in (
-            ("lexical_components", self.lexical_components not in ("auto", 0)),
-            ("min_df", self.min_df > 0),
-            ("ngram_range", self.ngram_range == (1, 2)),
-        ):
-            if needs_documents:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} needs documents: load without it, then set it "
-                    "with set_params and call fit."
-                )
-        return self._set(table.quantized(self.quantize), table.n_components, {})
+        return table
 
     def _check_static(self, table: StaticTable) -> None:
         if self.distill_on != "vocabulary":
@@ -685,39 +679,36 @@ default="auto"
                 "TruncatedSVD after the vectorizer reduces the features."
             )
 
-    def _read(self, documents: list[str], tokenizer: "FastTokenizer") -> "Documents | None":
-        """Tokenize the documents, if anything depends on them."""
-        from sklearn_static._distill.recipes import read_documents
+    def _load(self, table: StaticTable) -> Self:
+        """Take a static embedding model where there are no documents yet."""
+        self._check_static(table)
+        for name, needs_documents in (
+            ("lexical_components", self.lexical_components not in ("auto", 0)),
+            ("min_df", self.min_df > 0),
+            ("ngram_range", self.ngram_range == (1, 2)),
+        ):
+            if needs_documents:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} needs documents: load without it, then set it "
+                    "with set_params and call fit."
+                )
+        table = table.quantized(self.quantize)
+        return self._set(table, table.n_components)
 
+    def _lexical_components(self) -> int | Literal["auto"]:
         plain = self.distill_on == "vocabulary" and self.ngram_range == (1, 1)
-        lexical = 0 if plain and self.lexical_components == "auto" else self.lexical_components
-        if self.distill_on == "vocabulary" and lexical == 0 and self.min_df == 0:
-            return None
-        return read_documents(
-            documents,
-            tokenizer,
-            max_length=self.max_length,
-            lexical_components=lexical,
-            random_state=self.random_state,
-        )
+        return 0 if plain and self.lexical_components == "auto" else self.lexical_components
 
-    def _finish(self, rows: "Rows", documents: "Documents | None", facts: dict[str, Any]) -> Self:
-        from sklearn_static._distill.recipes import finish
-
-        table = finish(
-            rows,
-            documents,
-            bigrams=self.ngram_range == (1, 2),
-            max_features=self.max_features,
-            min_df=self.min_df,
-            quantize=self.quantize,
-        )
-        return self._set(table, rows.vectors.shape[1], facts)
-
-    def _set(self, table: StaticTable, n_components: int, facts: dict[str, Any]) -> Self:
+    def _set(
+        self,
+        table: StaticTable,
+        n_components: int,
+        shares: NDArray[np.float64] | None = None,
+    ) -> Self:
         """Set all fitted attributes at once, and leave none of an earlier fit."""
         self.__dict__.pop("explained_variance_ratio_", None)
-        self.__dict__.update(facts)
+        if shares is not None:
+            self.explained_variance_ratio_ = shares
         self.n_components_ = n_components
         self.table_ = table
         return self

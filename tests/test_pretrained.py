@@ -132,15 +132,17 @@ class TestSaved:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"norm": None}, "cannot say norm=None: set norm='l2'"),
-            ({"max_length": 9}, "cannot say max_length=9: set max_length=None"),
+            ({"norm": None}, "cannot represent norm=None: set norm='l2'"),
+            ({"max_length": 9}, "cannot represent max_length=9: set max_length=None"),
             (
                 {"distill_on": "corpus", "ngram_range": (1, 2)},
-                r"cannot say pairs of tokens: fit with ngram_range=\(1, 1\)",
+                r"cannot represent bigrams: fit with ngram_range=\(1, 1\)",
             ),
         ],
     )
-    def test_what_the_format_cannot_say(self, settings, message, bert_folder, texts, tmp_path):
+    def test_what_the_format_cannot_represent(
+        self, settings, message, bert_folder, texts, tmp_path
+    ):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, **settings).fit(texts)
         with pytest.raises(ValueError, match=message):
             vectorizer.save_pretrained(tmp_path / "saved")

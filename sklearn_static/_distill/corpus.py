@@ -66,22 +66,66 @@ class Corpus:
         return np.diff(self.offsets)
 
     def tokens_of(self, document: int) -> NDArray[np.int32]:
-        """Give the rows of the tokens of one document."""
+        """Give the rows of the tokens of one document.
+
+        Parameters
+        ----------
+        document : int
+            Which one.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (n_tokens,)
+            -1 for tokens without a row.
+        """
         return self.rows[self.offsets[document] : self.offsets[document + 1]]
 
     def first(self, n_documents: int) -> "Corpus":
-        """Keep the first documents."""
+        """Keep the first documents.
+
+        Parameters
+        ----------
+        n_documents : int
+            How many.
+
+        Returns
+        -------
+        corpus : Corpus
+            A view of them.
+        """
         offsets = self.offsets[: n_documents + 1]
         return Corpus(self.documents[:n_documents], self.rows[: offsets[-1]], offsets)
 
     def select(self, kept: NDArray[np.bool_]) -> "Corpus":
-        """Keep the documents that are marked, shape (n_documents,)."""
+        """Keep some of the documents.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, shape (n_documents,)
+            Whether to keep each.
+
+        Returns
+        -------
+        corpus : Corpus
+            In the same order.
+        """
         rows = self.rows[np.repeat(kept, self.lengths)]
         offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])])
         return Corpus([self.documents[i] for i in np.flatnonzero(kept)], rows, offsets)
 
     def in_vocabulary(self, max_length: int | None) -> "Corpus":
-        """Truncate each document to `max_length` tokens, then leave out those without a row."""
+        """Truncate the documents, then leave out the tokens without a row.
+
+        Parameters
+        ----------
+        max_length : int or None
+            How many tokens of each document to keep; None keeps all.
+
+        Returns
+        -------
+        corpus : Corpus
+            All documents, also those without a token.
+        """
         return Corpus(self.documents, *known_rows(self.rows, self.offsets, max_length))
 
     def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
-from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.table import Norm, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
 
 # In the header of model.safetensors: the hash of what belongs together.
@@ -256,7 +256,14 @@ def _check_tensors(
         raise ValueError(f"{file}: weights must hold floats, got {dtypes['weights']}.")
 
 
-def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str) -> None:
+def write_static(
+    folder: str | os.PathLike[str],
+    table: StaticTable,
+    model: str,
+    *,
+    norm: Norm,
+    max_length: int | None,
+) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
     An int8 table is written with its scales as model2vec's token weights, and a table of a part of
@@ -270,8 +277,25 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
         Without bigrams.
     model : str
         What it was made from, for the model card.
+    norm : {"l2"}
+        How the features are scaled.
+    max_length : None
+        How many tokens of a document are read.
+
+    Raises
+    ------
+    ValueError
+        If the format cannot represent something of this.
     """
     from safetensors.numpy import save_file
+
+    for feature, is_used, cure in (
+        ("bigrams", table.bigrams is not None, "fit with ngram_range=(1, 1)"),
+        (f"norm={norm!r}", norm is None, "set norm='l2'"),
+        (f"max_length={max_length}", max_length is not None, "set max_length=None"),
+    ):
+        if is_used:
+            raise ValueError(f"The format of these folders cannot represent {feature}: {cure}.")
 
     vocabulary = table.vocabulary
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids

@@ -121,7 +121,18 @@ class StaticTable:
         return cls(tokenizer, vectors.astype(np.float16), None, bigrams)
 
     def quantized(self, quantize: Quantize) -> "StaticTable":
-        """Store the vectors in another way; None leaves them as they are stored."""
+        """Store the vectors in another way.
+
+        Parameters
+        ----------
+        quantize : {"float16", "int8"} or None
+            None leaves them as they are stored.
+
+        Returns
+        -------
+        table : StaticTable
+            This one, or another.
+        """
         if quantize is None:
             return self
         return StaticTable.from_vectors(self.tokenizer, self.vectors(), quantize, self.bigrams)
