@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -15,6 +14,7 @@ from sklearn_static._serve import FastTokenizer, Pooler
 from sklearn_static._serve.bigrams import Bigrams, read_only
 from sklearn_static._serve.cuts import Rule
 from sklearn_static._serve.documents import batches, check_encodable
+from sklearn_static._serve.jobs import n_threads
 from sklearn_static._serve.vocabulary import Vocabulary
 
 # Raise it when the state below changes so that older versions cannot read it, and keep reading
@@ -221,7 +221,7 @@ class StaticTable:
         features = np.empty((len(documents), self.n_components), dtype=np.float32)
 
         all_batches = list(batches(documents))
-        n_threads = min(effective_n_jobs(n_jobs), len(all_batches)) if len(all_batches) > 1 else 1
+        n_used = min(n_threads(n_jobs), len(all_batches)) if len(all_batches) > 1 else 1
         left = iter(all_batches)  # shared, so that each batch goes to one thread
 
         def work() -> int:
@@ -235,11 +235,11 @@ class StaticTable:
             return n_empty
 
         try:
-            if n_threads == 1:
+            if n_used == 1:
                 return features, work()
             # This thread is one of them.
-            with ThreadPoolExecutor(n_threads - 1) as pool:
-                others = [pool.submit(work) for _ in range(n_threads - 1)]
+            with ThreadPoolExecutor(n_used - 1) as pool:
+                others = [pool.submit(work) for _ in range(n_used - 1)]
                 return features, work() + sum(other.result() for other in others)
         except UnicodeEncodeError:
             check_encodable(documents)
