@@ -164,6 +164,11 @@ class Store:
         self._limit = _limit()
         self._values: dict[bytes, bytes] = {}
 
+    @property
+    def lasts(self) -> bool:
+        """Whether another store of the same folder has the values, too."""
+        return self._folder is not None
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Look values up.
 

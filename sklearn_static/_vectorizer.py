@@ -164,9 +164,11 @@ default="auto"
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
-        :obj:`joblib.parallel_backend` context, -1 all processors. What is left to the real
+        :obj:`joblib.parallel_config` context, -1 all processors. What is left to the real
         tokenizer also occupies its own threads (the environment variable
-        ``RAYON_NUM_THREADS`` limits these).
+        ``RAYON_NUM_THREADS`` limits these). In the context of a cluster's backend, such as Dask's,
+        `fit` divides what the teacher reads among the workers: among as many as the context says,
+        unless `n_jobs` is 1. `transform` then counts threads of its own machine, 1 for None.
 
     verbose : int, default=0
         From 1 on, `fit` shows a progress bar with the time left while the teacher runs.
@@ -596,6 +598,7 @@ default="auto"
                 device=self.device,
                 batch_size=self.batch_size,
                 progress=self.verbose > 0,
+                n_jobs=self.n_jobs,
             )
         # 2. The tokens of the documents, if anything depends on them.
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)

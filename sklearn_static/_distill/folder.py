@@ -45,8 +45,8 @@ _TELLING_FILES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A sentence-transformer or plain transformer, on disk or on the hub.
+class Encoder:
+    """From token ids to an output: what of a teacher's folder its weights depend on.
 
     Attributes
     ----------
@@ -58,27 +58,12 @@ class Folder:
         Names of sentence-transformers' ways to pool; the results are concatenated.
     dense_paths : tuple of str
         Folders of the layers behind the pooling.
-    tokenizer : tokenizers.Tokenizer
-        The tokenizer as it was published.
-    max_seq_length : int or None
-        How many tokens of a text the teacher reads, special tokens included; None is all.
-    prompt : str
-        What stands before every text by default.
-    pools_prompt : bool
-        Whether the prompt's tokens are pooled with those of the text.
-    cuts_left : bool
-        Whether of a long text the end is read, not the beginning.
     """
 
     source: Source
     transformer_path: str
     pooling: tuple[str, ...]
     dense_paths: tuple[str, ...]
-    tokenizer: Tokenizer
-    max_seq_length: int | None
-    prompt: str
-    pools_prompt: bool
-    cuts_left: bool
 
     def fingerprint(self) -> str:
         """Hash everything that an output depends on, but for the input.
@@ -100,9 +85,54 @@ class Folder:
                     if file.suffix in _TELLING_FILES and file.is_file()
                 ]
         else:
-            commit = self.source.root(join(self.transformer_path, "config.json")).name
-            facts.append(f"{self.source.model} {commit}")
+            facts.append(f"{self.source.model} {self._commit}")
         return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
+
+    @property
+    def _commit(self) -> str:
+        return self.source.root(join(self.transformer_path, "config.json")).name
+
+    def for_workers(self) -> "Encoder":
+        """Give what another machine needs to load the same weights.
+
+        Returns
+        -------
+        encoder : Encoder
+            Small, without paths of this machine's cache; a model of the hub at its commit.
+        """
+        source = self.source
+        revision = source.revision if source.is_folder else self._commit
+        return Encoder(
+            Source(source.model, revision, source.trust_remote_code, source.local_files_only),
+            self.transformer_path,
+            self.pooling,
+            self.dense_paths,
+        )
+
+
+@dataclass(frozen=True)
+class Folder(Encoder):
+    """A sentence-transformer or plain transformer, on disk or on the hub.
+
+    Attributes
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        The tokenizer as it was published.
+    max_seq_length : int or None
+        How many tokens of a text the teacher reads, special tokens included; None is all.
+    prompt : str
+        What stands before every text by default.
+    pools_prompt : bool
+        Whether the prompt's tokens are pooled with those of the text.
+    cuts_left : bool
+        Whether of a long text the end is read, not the beginning.
+    """
+
+    tokenizer: Tokenizer
+    max_seq_length: int | None
+    prompt: str
+    pools_prompt: bool
+    cuts_left: bool
 
 
 def _digest(file: Path) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -16,6 +17,8 @@ from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.folder import Folder
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.requirements import import_for_fit
+from sklearn_static._distill.workers import run_here, run_on_workers
+from sklearn_static._serve.jobs import n_workers
 
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 _VERSION = 1
 # The vocabulary is kept and worked on by blocks of tokens, since all of it is wanted together.
 _BLOCK = 1024
-# So many documents are stored at once; as much is lost when a process dies.
-_STORED_AT_ONCE = 512
+# A cluster gets the works of so many locks together; each is an open file.
+_LOCKS_AT_ONCE = 100
 
 
 class Outputs:
@@ -45,6 +48,9 @@ class Outputs:
         Documents per forward pass.
     progress : bool
         Whether to show a progress bar on standard error.
+    n_jobs : int or None, default=None
+        Among how many workers of joblib's active backend to divide the inputs, if it is a
+        cluster's; None is what the backend says.
     """
 
     def __init__(
@@ -56,12 +62,14 @@ class Outputs:
         device: str | None,
         batch_size: int,
         progress: bool,
+        n_jobs: int | None = None,
     ) -> None:
         self._folder = folder
         self.inputs = inputs
         self._device = device
         self._batch_size = batch_size
         self._progress = progress
+        self._n_jobs = n_jobs
         folder_of_cache = cache_folder(memory)
         self._store = Store(folder_of_cache)
         # An object that keeps things in its own way.
@@ -168,46 +176,82 @@ class Outputs:
         for key, ids, work in zip(keys, inputs, works, strict=True):
             if key not in values:
                 missing.setdefault(work, {})[key] = ids
-        if missing:
-            values |= self._run_missing(missing, title)
+        try:
+            with closing(self._run_missing(missing, title)) as parts:
+                for new in parts:
+                    values |= new
+        except Exception as error:
+            if values and self._store.lasts:
+                error.add_note(
+                    f"The cache has {len(values)} of the {len(set(keys))} outputs by now; calling "
+                    "fit again runs the teacher on the others."
+                )
+            raise
         flat = np.frombuffer(b"".join(values[key] for key in keys), dtype=np.float32)
         return flat.reshape(sum(map(len, inputs)), -1 if inputs else 0)
 
     def _run_missing(
         self, missing: dict[int, dict[bytes, NDArray[Any]]], title: str
-    ) -> dict[bytes, bytes]:
-        values: dict[bytes, bytes] = {}
-        n_tokens = sum(ids.size for work in missing.values() for ids in work.values())
-        with tqdm(total=n_tokens, desc=title, unit="token", disable=not self._progress) as bar:
+    ) -> Generator[dict[bytes, bytes], None, None]:
+        if not missing:
+            return
+        sizes = {key: ids.size for by_key in missing.values() for key, ids in by_key.items()}
+        n_used = n_workers(self._n_jobs)
+        with tqdm(
+            total=sum(sizes.values()), desc=title, unit="token", disable=not self._progress
+        ) as bar:
             # First what nobody else is at, then what is left of what others were at.
-            for wait in (False, True):
-                for work in sorted(missing, reverse=True):
-                    name = f"{self._fingerprint} {title} {work}"
-                    with self._store.lock(name, wait=wait) as held:
-                        if not held:
-                            continue
-                        by_key = missing.pop(work)
-                        done = self._store.get(list(by_key))
-                        bar.update(sum(by_key[key].size for key in done))
-                        values |= done
-                        left = [(k, ids) for k, ids in by_key.items() if k not in done]
-                        for start in range(0, len(left), _STORED_AT_ONCE):
-                            some = dict(left[start : start + _STORED_AT_ONCE])
-                            new = self._run_teacher(some)
-                            self._store.put(new)
-                            values |= new
-                            bar.update(sum(ids.size for ids in some.values()))
-        return values
+            wait = False
+            while missing:
+                works = sorted(missing, reverse=True)
+                n_locks = 1 if wait or n_used == 1 else _LOCKS_AT_ONCE
+                for start in range(0, len(works), n_locks):
+                    some = works[start : start + n_locks]
+                    for new in self._run_works(missing, some, title, n_used, wait=wait):
+                        bar.update(sum(sizes[key] for key in new))
+                        yield new
+                # Two works may have the same lock: the other one is free by now.
+                wait = len(missing) == len(works)
 
-    def _run_teacher(self, inputs: dict[bytes, NDArray[Any]]) -> dict[bytes, bytes]:
-        teacher = self._teacher
+    def _run_works(
+        self,
+        missing: dict[int, dict[bytes, NDArray[Any]]],
+        works: list[int],
+        title: str,
+        n_used: int,
+        *,
+        wait: bool,
+    ) -> Iterator[dict[bytes, bytes]]:
+        """Do those works that nobody else is at, and take them out of `missing`."""
+        with ExitStack() as locks:
+            left: dict[bytes, NDArray[Any]] = {}
+            for work in works:
+                lock = self._store.lock(f"{self._fingerprint} {title} {work}", wait=wait)
+                if not locks.enter_context(lock):
+                    continue
+                by_key = missing.pop(work)
+                done = self._store.get(list(by_key))
+                yield done
+                left |= {key: ids for key, ids in by_key.items() if key not in done}
+            for new in self._run_teacher(left, n_used) if left else ():
+                self._store.put(new)
+                yield new
+
+    def _run_teacher(
+        self, inputs: dict[bytes, NDArray[Any]], n_used: int
+    ) -> Iterator[dict[bytes, bytes]]:
+        keys, arrays = list(inputs), list(inputs.values())
+        if n_used == 1:
+            parts = run_here(self._teacher, arrays, self._batch_size)
+        else:
+            parts = run_on_workers(self._folder, arrays, self._device, self._batch_size, n_used)
         start = time.perf_counter()
-        outputs = teacher.outputs(np.concatenate(list(inputs.values())), self._batch_size)
-        self._seconds_run += time.perf_counter() - start
-        self._n_run += len(outputs)
-        ends = np.cumsum([len(ids) for ids in inputs.values()])
-        parts = np.split(outputs, ends[:-1])
-        return {key: part.tobytes() for key, part in zip(inputs, parts, strict=True)}
+        for part, outputs in parts:
+            self._seconds_run += time.perf_counter() - start
+            self._n_run += sum(map(len, outputs))
+            some = zip(keys[part], outputs, strict=True)
+            yield {key: output.tobytes() for key, output in some}
+            start = time.perf_counter()
 
     def _key(self, ids: NDArray[Any]) -> bytes:
         digest = hashlib.blake2b(self._fingerprint.encode(), digest_size=16)

@@ -91,6 +91,7 @@ def open_teacher(
     device: str | None,
     batch_size: int,
     progress: bool,
+    n_jobs: int | None,
 ) -> tuple["Outputs", FastTokenizer]:
     """Read what a teacher's files say, its weights aside.
 
@@ -108,6 +109,9 @@ def open_teacher(
         Documents per forward pass.
     progress : bool
         Whether to show a progress bar on standard error.
+    n_jobs : int or None
+        Among how many workers of joblib's active backend to divide what it reads, if it is a
+        cluster's; None is what the backend says.
 
     Returns
     -------
@@ -134,6 +138,7 @@ def open_teacher(
         device=device,
         batch_size=batch_size,
         progress=progress,
+        n_jobs=n_jobs,
     )
     return outputs, FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
 

@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sklearn_static._distill.folder import Folder
+from sklearn_static._distill.folder import Encoder
 from sklearn_static._formats.source import Source, join
 
 
@@ -125,12 +125,12 @@ class Teacher:
         return output
 
 
-def load_teacher(folder: Folder, device: str | None) -> Teacher:
+def load_teacher(encoder: Encoder, device: str | None) -> Teacher:
     """Load the weights.
 
     Parameters
     ----------
-    folder : Folder
+    encoder : Encoder
         The model.
     device : str or None
         A torch device; None takes the best available.
@@ -150,9 +150,9 @@ def load_teacher(folder: Folder, device: str | None) -> Teacher:
     """
     place = _best_device() if device is None else _usable_device(device)
     with _quiet():
-        transformer = _load_transformer(folder)
-    dense = nn.Sequential(*(_load_dense(folder.source, path) for path in folder.dense_paths))
-    return Teacher(transformer.to(place), folder.pooling, dense.float().eval().to(place))
+        transformer = _load_transformer(encoder)
+    dense = nn.Sequential(*(_load_dense(encoder.source, path) for path in encoder.dense_paths))
+    return Teacher(transformer.to(place), encoder.pooling, dense.float().eval().to(place))
 
 
 def build_tokenizer(source: Source, path: str) -> Tokenizer:
@@ -183,9 +183,9 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
     return tokenizer
 
 
-def _load_transformer(folder: Folder) -> Any:
-    source = folder.source
-    loading = source.loading(folder.transformer_path)
+def _load_transformer(encoder: Encoder) -> Any:
+    source = encoder.source
+    loading = source.loading(encoder.transformer_path)
     config = AutoConfig.from_pretrained(**loading)
     # Of an encoder-decoder only the encoder makes embeddings.
     auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel

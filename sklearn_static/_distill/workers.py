@@ -1,0 +1,173 @@
+"""Running the teacher: in this process, or on a cluster by joblib's Dask, Ray or Spark backend."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby, islice
+from platform import node
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
+from numpy.typing import NDArray
+
+from sklearn_static._distill.folder import Encoder
+from sklearn_static._distill.requirements import import_for_fit, teacher_versions
+
+if TYPE_CHECKING:
+    from sklearn_static._distill.teacher import Teacher
+
+# So many inputs are run before they are stored; as much is lost when this process dies.
+_INPUTS_AT_ONCE = 512
+# A task has so many tokens at most, some seconds of a CPU: as much is lost when a worker dies.
+_MOST_TOKENS = 16_384
+# With fewer tokens, sending a task takes longer than the teacher.
+_FEWEST_TOKENS = 1024
+# So many tasks for each worker, so that all of them end at about the same time.
+_TASKS_PER_WORKER = 4
+
+_loading = Lock()
+
+
+def run_on_workers(
+    encoder: Encoder,
+    inputs: Sequence[NDArray[Any]],
+    device: str | None,
+    batch_size: int,
+    n_workers: int,
+) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+    """Divide inputs among the workers of joblib's active backend.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The teacher, whose files and versions the workers must have as well.
+    inputs : sequence of ndarray of int, each of shape (n, length)
+        Token ids; those of one length should be side by side.
+    device : str or None
+        The torch device of each worker.
+    batch_size : int
+        Documents per forward pass.
+    n_workers : int
+        How many workers there are.
+
+    Yields
+    ------
+    part : slice
+        Which of the inputs a worker has run; parts come in any order.
+    outputs : list of ndarray of float32, each of shape (n, dimension)
+        Their outputs.
+
+    Raises
+    ------
+    OSError
+        If a worker does not have the teacher's files.
+    ValueError
+        If it has others, or if an output is not finite.
+    Exception
+        What the engine raises if workers died.
+    """
+    fingerprint, encoder = encoder.fingerprint(), encoder.for_workers()
+    tasks = (
+        delayed(_run)(encoder, fingerprint, device, batch_size, part, list(inputs[part]))
+        for part in _parts([ids.size for ids in inputs], n_workers)
+    )
+    backend, _ = get_active_backend()
+    if getattr(backend, "supports_return_generator", False):
+        # Not in order, so that what was done beside a task that fails is not lost with it.
+        parallel = Parallel(n_workers, batch_size=1, return_as="generator_unordered")
+        yield from parallel(tasks)
+        return
+    # Ray's and Spark's give all results of a call at once.
+    while some := list(islice(tasks, _TASKS_PER_WORKER * n_workers)):
+        yield from Parallel(n_workers, batch_size=1)(some)
+
+
+def run_here(
+    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int
+) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+    """Run inputs in this process.
+
+    Parameters
+    ----------
+    teacher : Teacher
+        The loaded teacher.
+    inputs : sequence of ndarray of int, each of shape (n, length)
+        Token ids; those of one length should be side by side.
+    batch_size : int
+        Documents per forward pass.
+
+    Yields
+    ------
+    part : slice
+        The next of the inputs.
+    outputs : list of ndarray of float32, each of shape (n, dimension)
+        Their outputs.
+
+    Raises
+    ------
+    ValueError
+        If an output is not finite.
+    """
+    for start in range(0, len(inputs), _INPUTS_AT_ONCE):
+        part = slice(start, start + _INPUTS_AT_ONCE)
+        yield part, _outputs(teacher, inputs[part], batch_size)
+
+
+def _outputs(
+    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int
+) -> list[NDArray[np.float32]]:
+    """Run those inputs of one length that are side by side together."""
+    outputs: list[NDArray[np.float32]] = []
+    for _, group in groupby(inputs, key=lambda ids: ids.shape[1]):
+        same = list(group)
+        ends = np.cumsum([len(ids) for ids in same])
+        outputs += np.split(teacher.outputs(np.concatenate(same), batch_size), ends[:-1])
+    return outputs
+
+
+def _parts(sizes: Sequence[int], n_workers: int) -> Iterator[slice]:
+    """Cut inputs of these numbers of tokens into the inputs of tasks."""
+    fair = sum(sizes) // (_TASKS_PER_WORKER * n_workers)
+    limit = max(_FEWEST_TOKENS, min(_MOST_TOKENS, fair))
+    start = n_tokens = 0
+    for stop, size in enumerate(sizes):
+        if stop > start and n_tokens + size > limit:
+            yield slice(start, stop)
+            start, n_tokens = stop, 0
+        n_tokens += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
+
+
+def _run(
+    encoder: Encoder,
+    fingerprint: str,
+    device: str | None,
+    batch_size: int,
+    part: slice,
+    inputs: list[NDArray[Any]],
+) -> tuple[slice, list[NDArray[np.float32]]]:
+    """Run one task; it is what a worker is sent."""
+    with _loading:  # a worker may have several threads
+        teacher = _load(fingerprint, device, encoder)
+    return part, _outputs(teacher, inputs, batch_size)
+
+
+@lru_cache(maxsize=1)
+def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
+    """Load the teacher, once per process, if it is the one that the caller means."""
+    try:
+        found = encoder.fingerprint()
+    except OSError as error:
+        raise OSError(f"The worker on {node()} has no such teacher: {error}") from error
+    if found != fingerprint:
+        versions = ", ".join(f"{name} {version}" for name, version in teacher_versions().items())
+        raise ValueError(
+            f"The worker on {node()} has other files of model={encoder.source.model!r} than the "
+            f"caller, or other versions than the caller's: here there are {versions}. Both must "
+            "be the same on all machines."
+        )
+    teacher: Teacher = import_for_fit("teacher").load_teacher(encoder, device)
+    return teacher
