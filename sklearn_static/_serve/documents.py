@@ -30,7 +30,8 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
     Raises
     ------
     TypeError
-        If X is not iterable, has no order, or holds something that is not a text.
+        If X is not iterable, has no order, is a Dask collection, or holds something that is not
+        a text.
     ValueError
         If X is a single text, has other than one column, or holds a null while
         ``missing="error"``.
@@ -92,6 +93,11 @@ def _items(X: Any) -> list[Any]:
     """Give the elements of X's one column."""
     if isinstance(X, str):
         raise ValueError("X must be a collection of texts, got a single str; pass [text].")
+    if _package(X) == "dask":
+        raise TypeError(
+            f"X must be in memory, got {_kind(X)}; sklearn_static.dask.transform(vectorizer, X) "
+            "transforms it, and fit takes X.compute()."
+        )
     shape = getattr(X, "shape", None)
     if isinstance(X, (bytes, Mapping, Set)) or (shape is None and not isinstance(X, Iterable)):
         raise TypeError(f"X must be an ordered collection of texts, got {_kind(X)}{_cure(X)}.")
@@ -159,6 +165,10 @@ def _is_null(item: Any) -> bool:
     if item is None or type(item).__name__ in {"NAType", "NaTType"}:  # pandas' two singletons
         return True
     return isinstance(item, (float, np.floating)) and bool(np.isnan(item))
+
+
+def _package(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def _kind(value: object) -> str:
