@@ -30,17 +30,19 @@ def test_without_a_context_threads_of_this_process():
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing", "sequential"])
 def test_a_local_backend_has_no_workers_for_the_teacher(backend):
     with joblib.parallel_config(backend=backend, n_jobs=2):
-        assert n_workers(None) == n_workers(2) == n_workers(-1) == 1
+        assert n_workers(None) == n_workers(2) == n_workers(-1) == 0
         assert n_threads(None) == joblib.effective_n_jobs(None)
-    assert n_workers(2) == 1
+    assert n_workers(2) == 0
 
 
 def test_the_workers_of_a_cluster_are_not_threads(cluster):
     with joblib.parallel_config(backend=cluster):
         assert n_workers(None) == n_workers(-1) == 1000
-        assert (n_workers(1), n_workers(5)) == (1, 5)
+        assert (n_workers(1), n_workers(5)) == (0, 5)
         assert (n_threads(None), n_threads(3)) == (1, 3)
         assert n_threads(-1) == joblib.cpu_count()
     with joblib.parallel_config(backend=cluster, n_jobs=7):
         assert n_workers(None) == 7
         assert n_threads(None) == 1
+    with joblib.parallel_config(backend=cluster, n_jobs=1):
+        assert n_workers(None) == 0

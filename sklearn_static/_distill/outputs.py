@@ -204,7 +204,7 @@ class Outputs:
             wait = False
             while missing:
                 works = sorted(missing, reverse=True)
-                n_locks = 1 if wait or n_used == 1 else _LOCKS_AT_ONCE
+                n_locks = 1 if wait or not n_used else _LOCKS_AT_ONCE
                 for start in range(0, len(works), n_locks):
                     some = works[start : start + n_locks]
                     for new in self._run_works(missing, some, title, n_used, wait=wait):
@@ -241,7 +241,7 @@ class Outputs:
         self, inputs: dict[bytes, NDArray[Any]], n_used: int
     ) -> Iterator[dict[bytes, bytes]]:
         keys, arrays = list(inputs), list(inputs.values())
-        if n_used == 1:
+        if not n_used:
             parts = run_here(self._teacher, arrays, self._batch_size)
         else:
             parts = run_on_workers(self._folder, arrays, self._device, self._batch_size, n_used)

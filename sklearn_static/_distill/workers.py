@@ -70,18 +70,38 @@ def run_on_workers(
     """
     fingerprint, encoder = encoder.fingerprint(), encoder.for_workers()
     tasks = (
-        delayed(_run)(encoder, fingerprint, device, batch_size, part, list(inputs[part]))
+        (encoder, fingerprint, device, batch_size, part, list(inputs[part]))
         for part in _parts([ids.size for ids in inputs], n_workers)
     )
     backend, _ = get_active_backend()
-    if getattr(backend, "supports_return_generator", False):
-        # Not in order, so that what was done beside a task that fails is not lost with it.
-        parallel = Parallel(n_workers, batch_size=1, return_as="generator_unordered")
-        yield from parallel(tasks)
+    if hasattr(backend, "client"):
+        yield from _run_by_dask(backend, tasks, n_workers)
         return
     # Ray's and Spark's give all results of a call at once.
     while some := list(islice(tasks, _TASKS_PER_WORKER * n_workers)):
-        yield from Parallel(n_workers, batch_size=1)(some)
+        yield from Parallel(n_workers, batch_size=1)(delayed(_run)(*task) for task in some)
+
+
+def _run_by_dask(backend: Any, tasks: Iterator[tuple[Any, ...]], n_workers: int) -> Iterator[Any]:
+    """Run tasks by the client of joblib's backend: `Parallel` waits forever for a lost task."""
+    from distributed import as_completed
+
+    def submit(some: Iterator[tuple[Any, ...]]) -> None:
+        for task in some:
+            future = backend.client.submit(_run, *task, pure=False, **backend.submit_kwargs)
+            pending.add(future)
+            completed.add(future)
+
+    pending: set[Any] = set()
+    completed = as_completed()
+    try:
+        submit(islice(tasks, 2 * n_workers))
+        for future in completed:
+            pending.remove(future)
+            submit(islice(tasks, 1))
+            yield future.result()
+    finally:
+        backend.client.cancel(list(pending))
 
 
 def run_here(

@@ -29,24 +29,25 @@ def n_threads(n_jobs: int | None) -> int:
 
 
 def n_workers(n_jobs: int | None) -> int:
-    """Tell among how many workers of a cluster work can be divided.
+    """Tell among how many workers of a cluster work is to be divided.
 
     Parameters
     ----------
     n_jobs : int or None
-        As in scikit-learn; None is what the active backend says.
+        As in scikit-learn; None is what the active backend says, 1 is this process.
 
     Returns
     -------
     n_workers : int
-        1 where joblib's active backend is one of a single machine, or where this code already
-        runs on a worker: there, what was divided is the work around it.
+        0 for this process: if joblib's active backend is one of a single machine, or if this code
+        already runs on a worker, where what is divided is the work around it.
     """
     if _is_local() or _on_dask_worker():
-        return 1
+        return 0
     backend, n_in_context = get_active_backend()
     chosen = (n_jobs, n_in_context, backend.default_n_jobs)
-    return int(effective_n_jobs(next(n for n in chosen if n is not None)))
+    n_chosen = next(n for n in chosen if n is not None)
+    return 0 if n_chosen == 1 else int(effective_n_jobs(n_chosen))
 
 
 def _is_local() -> bool:
