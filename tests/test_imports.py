@@ -18,6 +18,7 @@ ROWS = (
     ("_formats", "_cache", "_show_versions"),
     ("_distill",),
     ("_vectorizer",),
+    ("dask",),
     ("",),
 )
 
@@ -88,7 +89,7 @@ def test_the_docs_show_which_room_imports_which():
 LOADED = """
 import sys
 print(sorted(m for m in sys.modules if m.startswith("sklearn_static._distill")))
-print(sorted({"torch", "transformers", "huggingface_hub", "tqdm"} & set(sys.modules)))
+print(sorted({"torch", "transformers", "huggingface_hub", "tqdm", "dask"} & set(sys.modules)))
 """
 
 
