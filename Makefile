@@ -39,7 +39,7 @@ test-lowest: .venv-lowest/ready
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet -c constraints.txt pip
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch
-	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster
 	touch $@
 
 bench: $(VENV)/ready
@@ -48,6 +48,7 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/quality.py --similarity
 	$(BIN)/python benchmarks/quality.py --size
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/cluster.py
 
 docs: $(VENV)/ready
 	$(PIP) --group docs
