@@ -163,7 +163,6 @@ def measure_teacher(given: list[str], n: int) -> None:
             device="cpu",
             batch_size=256,
             progress=False,
-            n_jobs=None,
         )
         read = recipes.read_documents(
             given[: n + FEW], tokenizer, max_length=None, lexical_components=0, random_state=0

@@ -80,16 +80,16 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     elif column is not None:
         raise ValueError(f"column={column!r} needs a Dask DataFrame, but X is a {kind}.")
 
+    output = get_config()["transform_output"]  # a worker does not have the caller's
     # What an empty partition gives has the type, the columns and their types of all others.
     empty = X._meta if kind == "dask.dataframe.Series" else []
-    meta: Any = vectorizer.transform(empty)
+    meta: Any = _transform(empty, vectorizer, output)
     if not isinstance(meta, np.ndarray) and type(meta).__module__.partition(".")[0] != "pandas":
         raise TypeError(
             "Dask has no counterpart of the vectorizer's output; use "
             "vectorizer.set_output(transform='pandas') or 'default'."
         )
-    # A worker does not have the caller's configuration.
-    arguments = (_shared(vectorizer), get_config()["transform_output"])
+    arguments = (_shared(vectorizer), output)
     if kind == "dask.dataframe.Series":
         return X.map_partitions(_transform, *arguments, meta=meta)
     lengths = None
@@ -105,7 +105,10 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
 
 def _transform(documents: Any, vectorizer: StaticEmbeddingVectorizer, output: str) -> Any:
     with config_context(transform_output=output):
-        return vectorizer.transform(documents)
+        features: Any = vectorizer.transform(documents)
+    if hasattr(features, "index") and hasattr(documents, "iloc"):
+        features.index = documents.index  # scikit-learn of old takes it from a DataFrame only
+    return features
 
 
 def _kind(X: Any) -> str:

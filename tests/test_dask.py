@@ -178,13 +178,11 @@ class TestFit:
                 logged.set_params(distill_on="corpus").fit(texts)
         (note,) = caught.value.__notes__
         assert "outputs by now; calling fit again runs the teacher on the others." in note
-        before = runs(log)
         n_kept = int(note.split()[3])
         assert n_kept > 0
         monkeypatch.setenv("LOG", str(folder / "here"))
         logged.fit(texts)
         assert len(runs(folder / "here")) == len(set(texts)) - n_kept
-        assert runs(log) == before
 
     def deadly(self, vectorizer, texts) -> str:
         """Give the input of a text of middle length, as it is in the log."""

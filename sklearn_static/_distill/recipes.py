@@ -91,7 +91,7 @@ def open_teacher(
     device: str | None,
     batch_size: int,
     progress: bool,
-    n_jobs: int | None,
+    n_jobs: int | None = None,
 ) -> tuple["Outputs", FastTokenizer]:
     """Read what a teacher's files say, its weights aside.
 
@@ -109,7 +109,7 @@ def open_teacher(
         Documents per forward pass.
     progress : bool
         Whether to show a progress bar on standard error.
-    n_jobs : int or None
+    n_jobs : int or None, default=None
         Among how many workers of joblib's active backend to divide what it reads, if it is a
         cluster's; None is what the backend says.
 
