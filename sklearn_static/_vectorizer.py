@@ -363,7 +363,7 @@ default="auto"
             name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
         )
         vectorizer._validate_params()
-        source = vectorizer._source()
+        source = vectorizer._source(name_or_folder)
         static = read_static(source)
         if static is None:
             raise ValueError(
@@ -585,12 +585,19 @@ default="auto"
         from sklearn_static._distill import recipes  # not needed to serve
 
         # 1. A teacher, whose weights are loaded when they are needed, or a static embedding model.
-        static = self._static()
+        static: StaticTable | None
+        if isinstance(self.model, StaticTable):
+            static = self.model
+        else:
+            source = self._source(self.model)
+            folder = read_static(source)
+            static = None if folder is None else folder.table
         if static is not None:
+            self._check_static(static)
             tokenizer = static.tokenizer
         else:
             outputs, tokenizer = recipes.open_teacher(
-                self._source(),
+                source,
                 self.pooling,
                 memory=self.memory,
                 device=self.device,
@@ -644,27 +651,13 @@ default="auto"
         )
         return self._set(table, rows.vectors.shape[1], shares)
 
-    def _source(self) -> Source:
-        assert not isinstance(self.model, StaticTable)
+    def _source(self, model: str | os.PathLike[str]) -> Source:
         return Source(
-            os.path.expanduser(self.model),
+            os.path.expanduser(model),
             self.revision,
             self.trust_remote_code,
             self.local_files_only,
         )
-
-    def _static(self) -> StaticTable | None:
-        """Give the static embedding model that `model` is, if it is one."""
-        table: StaticTable
-        if isinstance(self.model, StaticTable):
-            table = self.model
-        else:
-            folder = read_static(self._source())
-            if folder is None:
-                return None
-            table = folder.table
-        self._check_static(table)
-        return table
 
     def _check_static(self, table: StaticTable) -> None:
         if self.distill_on != "vocabulary":
