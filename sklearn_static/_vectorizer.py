@@ -106,8 +106,8 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a of the weight ``a / (a + p)`` of a token, with p its probability by
-        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. Not
-        used with ``distill_on="corpus"``, where the weights follow from the documents.
+        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. With
+        ``distill_on="corpus"`` these weights are where the fit to the documents starts from.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
@@ -204,10 +204,11 @@ default="auto"
     Notes
     -----
     With ``distill_on="corpus"`` the vectors of tokens and bigrams are the solution of a ridge
-    regression: the sum over a text's rows, divided by the square root of its number of tokens, is
-    to be the teacher's embedding of the text, scaled to unit length. It is solved in two steps: a
-    linear map of the teacher's outputs for tokens alone, which all tokens share, and a correction
-    for each row. Bigrams are scaled by 1/sqrt(3).
+    regression: the sum over a document's rows, divided by the square root of its number of tokens,
+    is to be the teacher's embedding of the document, scaled to unit length. It starts from the
+    vectors that ``distill_on="vocabulary"`` gives and is solved in two steps: a linear map of the
+    teacher's outputs for tokens alone, which all tokens share and whose ridge is chosen by
+    leave-one-out error, and a correction for each row. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
     text with no other token becomes a row of zeros, and a warning says how many there were.
@@ -634,6 +635,7 @@ default="auto"
                 tokenizer,
                 corpus,
                 n_components=self.n_components,
+                sif_coefficient=self.sif_coefficient,
                 alpha=self.alpha,
                 bigrams=self.ngram_range == (1, 2),
                 max_features=self.max_features,
