@@ -18,7 +18,8 @@ ROWS = (
     ("_formats", "_cache", "_show_versions"),
     ("_distill",),
     ("_vectorizer",),
-    ("",),
+    ("_inspect",),
+    ("inspection", ""),
 )
 
 
