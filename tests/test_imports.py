@@ -113,6 +113,19 @@ def test_serving_loads_nothing_of_the_distillation(code, fitted, tmp_path):
     assert run(code + LOADED) == "[]\n[]\n"
 
 
+def test_nothing_is_loaded_that_is_not_asked_for():
+    loaded = """
+import sys
+names = ("matplotlib", "pandas", "sklearn_static._inspect", "sklearn_static.inspection")
+print([name for name in names if name in sys.modules])
+"""
+    assert run("import sklearn_static" + loaded) == "[]\n"
+    assert (
+        run("import sklearn_static.inspection" + loaded)
+        == "['sklearn_static._inspect', 'sklearn_static.inspection']\n"
+    )
+
+
 def test_fit_loads_it():
     """That is, the test above would notice."""
     code = "from sklearn_static import StaticEmbeddingVectorizer as V\nV.from_vectors({'a': [1]})"
