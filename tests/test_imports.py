@@ -116,7 +116,7 @@ def test_serving_loads_nothing_of_the_distillation(code, fitted, tmp_path):
 def test_nothing_is_loaded_that_is_not_asked_for():
     loaded = """
 import sys
-names = ("matplotlib", "pandas", "sklearn_static._inspect", "sklearn_static.inspection")
+names = ("matplotlib", "sklearn_static._inspect", "sklearn_static.inspection")
 print([name for name in names if name in sys.modules])
 """
     assert run("import sklearn_static" + loaded) == "[]\n"

@@ -12,7 +12,7 @@ _LIGHT = (
 )
 _DARK = (
     "--text:#f0f3f6;--muted:#a2abb5;--card:#16191d;--line:#3d444d;"
-    "--more:60 125 235;--less:214 94 20"
+    "--more:66 133 244;--less:240 124 48"
 )
 _STYLE = f"""
 .sklearn-static-display{{{_LIGHT}}}
