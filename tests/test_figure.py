@@ -11,7 +11,8 @@ from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static.inspection import TokenContributionsDisplay
 
 mpl.use("agg")
-DOCUMENT = "The cat\tand\n\nthe $engine$ of " + "the cat and " * 20 + "x" * 200 + "engine"
+LONG_WORDS = "x" * 200 + " " + "engine." * 30
+DOCUMENT = "The cat\tand\n\nthe $engine$ of " + "the cat and " * 20 + LONG_WORDS
 
 
 @pytest.fixture(scope="module")
