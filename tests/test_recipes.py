@@ -205,7 +205,19 @@ class TestLexicalComponents:
         vectorizer.set_params(lexical_components="auto")
         assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
         assert vectorizer.fit_transform(texts[:20]).shape[1] == 16 + 20
-        assert vectorizer.set_params(distill_on="vocabulary").fit_transform(texts).shape[1] == 16
+        vectorizer.set_params(distill_on="vocabulary")
+        assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
+        names = vectorizer.get_feature_names_out()
+        assert names[[0, 15, 16, 143]].tolist() == [
+            f"staticembeddingvectorizer_{name}"
+            for name in ("semantic0", "semantic15", "lexical0", "lexical127")
+        ]
+
+    def test_a_static_model_has_none_unless_asked(self, fitted, texts):
+        static = StaticEmbeddingVectorizer(fitted.table_)
+        assert static.fit_transform(texts).shape[1] == 8
+        assert static.set_params(lexical_components=5).fit_transform(texts).shape[1] == 13
+        assert static.get_feature_names_out()[-1] == "staticembeddingvectorizer_lexical4"
 
     def test_with_the_vocabulary_alone(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary")
