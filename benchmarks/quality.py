@@ -126,7 +126,7 @@ def print_similarity(memory: joblib.Memory, data: Path) -> None:
     print(f"| --- |{' ---: |' * (len(np.unique(years)) + 1)}", flush=True)
     peer = distill(MODEL, pca_dims=256, quantize_to="float32")
     row("model2vec", lambda texts: peer.encode(texts, max_length=None))
-    row("vocabulary", static(memory).fit(["any"]).transform)
+    row("vocabulary", static(memory, lexical_components=0).fit(["any"]).transform)
     for name in FITTED_FOR_SIMILARITY:
         fitted_to = texts.load(name, data).train_texts
         for label, ngram_range in (("corpus", (1, 1)), ("corpus (1, 2)", (1, 2))):
@@ -204,7 +204,7 @@ def print_sizes(memory: joblib.Memory, data: Path) -> None:
     for settings in SIZES:
         cells, sizes = [], []
         for split in sets:
-            vectorizer = static(memory, **settings).fit(split.train_texts)
+            vectorizer = static(memory, lexical_components=0, **settings).fit(split.train_texts)
             with tempfile.TemporaryDirectory() as folder:
                 vectorizer.save_pretrained(folder)
                 sizes.append(sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file()))
@@ -212,7 +212,10 @@ def print_sizes(memory: joblib.Memory, data: Path) -> None:
             y, y_test = np.array(split.train_labels), np.array(split.test_labels)
             scores = (f(X, y, X_test, y_test) for f in (accuracy_all, accuracy_few))
             cells.append(" / ".join(f"{score:.1f}" for score in scores))
-        label = ", ".join(f"{key}={value!r}" for key, value in settings.items()) or "default"
+        label = (
+            ", ".join(f"{key}={value!r}" for key, value in settings.items())
+            or "float32, 256 components"
+        )
         size = f"{max(sizes) / 1e6:.1f} | 1/{original / max(sizes):.1f}"
         print(f"| {label} | {size} | {' | '.join(cells)} |", flush=True)
 
