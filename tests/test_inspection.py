@@ -78,6 +78,8 @@ def pipeline(fitted, texts, classes):
 
 def assert_adds_up(result, decision, rtol=1e-5):
     """The decision is the sum, up to the rounding of float32."""
+    # `transform` adds float32, each time with an error of half an epsilon at most.
+    rtol = max(rtol, np.finfo(np.float32).eps * len(result.tokens))
     total = result.contributions.sum(axis=0) + result.intercept
     size = np.abs(result.contributions).sum(axis=0) + np.abs(result.intercept)
     assert result.method == "exact"
