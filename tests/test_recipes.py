@@ -332,7 +332,7 @@ class TestBudget:
 
 
 class TestTheCheckOfTheRule:
-    """On real documents, of a tokenizer that looks across spaces and is cut at them all the same."""
+    """For a tokenizer that looks across spaces and is cut at them all the same."""
 
     documents = ("a list of names", "return the value")
 
