@@ -133,7 +133,7 @@ print(vectorizer.vectors_.shape)
 """
         with hub.serving(tmp_path / "saved") as (address, log):
             assert (
-                run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address) == "(400, 9)\n"
+                run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address) == "(400, 8)\n"
             )
         assert log[0] == "GET /api/models/org/tiny/revision/v1"
 
