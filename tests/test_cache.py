@@ -283,7 +283,7 @@ with warnings.catch_warnings(record=True) as caught:
 print([str(w.message)[:36] for w in caught], fitted.vectors_.shape)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        expected = f"['The teacher\\'s outputs are not kept, '] ({N_TOKENS}, 8)\n"
+        expected = f"['The teacher\\'s outputs are not kept, '] ({N_TOKENS}, 9)\n"
         assert done.stdout.replace('"', "'") == expected.replace("\\'", "'"), done.stderr
 
 

@@ -30,13 +30,14 @@ CHECKS = [
 @pytest.mark.parametrize("check", CHECKS)
 def test_scikit_learn(check):
     getattr(estimator_checks, check)(
-        "StaticEmbeddingVectorizer", StaticEmbeddingVectorizer("no/such-model")
+        "StaticEmbeddingVectorizer",
+        StaticEmbeddingVectorizer("no/such-model", lexical_components=0),
     )
 
 
 @pytest.fixture
 def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8)
+    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
 
 
 def test_fit_returns_self(vectorizer, texts):
@@ -95,7 +96,7 @@ def test_pickle(fitted, texts):
 
 def test_feature_names(fitted):
     assert fitted.get_feature_names_out().tolist() == [
-        f"staticembeddingvectorizer{i}" for i in range(8)
+        f"staticembeddingvectorizer_semantic{i}" for i in range(8)
     ]
 
 

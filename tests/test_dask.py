@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from teachers import N_TOKENS, save_logged
 
-import sklearn_static
+import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill import workers
 

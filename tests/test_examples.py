@@ -1,10 +1,11 @@
-"""The examples in the docstrings of methods.
+"""The examples in the docstrings of methods, and those of the user guide.
 
 pytest runs those of a class in the module that its public path names, but not those of methods.
 """
 
 import doctest
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,11 @@ def test_examples(name):
     for test in found:
         runner.run(test)
     assert runner.failures == 0
+
+
+@pytest.mark.minilm
+def test_the_user_guide(minilm_path):
+    guide = Path(__file__).parents[1] / "docs" / "guide.rst"
+    failed, tried = doctest.testfile(str(guide), module_relative=False, encoding="utf-8")
+    assert tried > 5
+    assert not failed

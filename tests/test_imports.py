@@ -18,8 +18,8 @@ ROWS = (
     ("_formats", "_cache", "_show_versions"),
     ("_distill",),
     ("_vectorizer",),
-    ("dask",),
-    ("",),
+    ("_inspect",),
+    ("inspection", "dask", ""),
 )
 
 
@@ -111,6 +111,19 @@ def test_serving_loads_nothing_of_the_distillation(code, fitted, tmp_path):
     fitted.save_pretrained(tmp_path / "static")
     code = code.format(model=tmp_path / "model.joblib", folder=tmp_path / "static")
     assert run(code + LOADED) == "[]\n[]\n"
+
+
+def test_nothing_is_loaded_that_is_not_asked_for():
+    loaded = """
+import sys
+names = ("matplotlib", "sklearn_static._inspect", "sklearn_static.inspection")
+print([name for name in names if name in sys.modules])
+"""
+    assert run("import sklearn_static" + loaded) == "[]\n"
+    assert (
+        run("import sklearn_static.inspection" + loaded)
+        == "['sklearn_static._inspect', 'sklearn_static.inspection']\n"
+    )
 
 
 def test_fit_loads_it():

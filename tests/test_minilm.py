@@ -67,7 +67,9 @@ def test_gram_matrix_is_that_of_model2vec(source, minilm, model2vec, docstrings,
 def test_pipeline(minilm_path, memory, dataset):
     data = dataset("banking77")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(minilm_path, n_components=256, memory=memory),
+        StaticEmbeddingVectorizer(
+            minilm_path, n_components=256, memory=memory, lexical_components=0
+        ),
         LogisticRegression(C=10, max_iter=300),
     )
     model.fit(data.train_texts, data.train_labels)
@@ -77,7 +79,10 @@ def test_pipeline(minilm_path, memory, dataset):
 def test_grid_search(minilm_path, memory, dataset):
     data = dataset("banking77")
     search = GridSearchCV(
-        make_pipeline(StaticEmbeddingVectorizer(minilm_path, memory=memory), LogisticRegression()),
+        make_pipeline(
+            StaticEmbeddingVectorizer(minilm_path, memory=memory, lexical_components=0),
+            LogisticRegression(),
+        ),
         {
             "staticembeddingvectorizer__n_components": [16, 128],
             "staticembeddingvectorizer__sif_coefficient": [None, 1e-4],
@@ -93,7 +98,9 @@ def test_grid_search(minilm_path, memory, dataset):
 def test_column_transformer(frame, minilm_path, memory, docstrings):
     texts = docstrings[:200]
     data = frame({"text": texts, "length": [len(t) for t in texts]})
-    vectorizer = StaticEmbeddingVectorizer(minilm_path, n_components=32, memory=memory)
+    vectorizer = StaticEmbeddingVectorizer(
+        minilm_path, n_components=32, memory=memory, lexical_components=0
+    )
     transformer = ColumnTransformer(
         [("text", vectorizer, "text"), ("rest", "passthrough", ["length"])]
     )
@@ -105,7 +112,9 @@ def test_column_transformer(frame, minilm_path, memory, docstrings):
 @pytest.mark.parametrize(("quantize", "closeness"), [("float16", 0.99999), ("int8", 0.9995)])
 def test_quantized(quantize, closeness, minilm, minilm_path, memory, docstrings):
     texts = docstrings[:300]
-    quantized = StaticEmbeddingVectorizer(minilm_path, quantize=quantize, memory=memory).fit(texts)
+    quantized = StaticEmbeddingVectorizer(
+        minilm_path, quantize=quantize, memory=memory, lexical_components=0
+    ).fit(texts)
     cosines = np.sum(quantized.transform(texts) * minilm.transform(texts), axis=1)
     assert cosines.min() > closeness
 

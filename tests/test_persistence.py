@@ -70,7 +70,8 @@ def test_importing_needs_no_torch():
 def test_loading_and_transforming_needs_no_torch_and_no_teacher(tmp_path, texts):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(folder, n_components=8), LogisticRegression()
+        StaticEmbeddingVectorizer(folder, n_components=8, lexical_components=0),
+        LogisticRegression(),
     ).fit(texts, [len(t) > 200 for t in texts])
     joblib.dump(model, tmp_path / "model.joblib")
     for file in sorted(folder.rglob("*"), reverse=True):
@@ -96,7 +97,9 @@ def test_features_are_bit_equal_after_joblib(saved, fitted, texts):
 
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
 def test_memory_mapping_shares_the_table(quantize, bert_folder, tmp_path, texts):
-    fitted = StaticEmbeddingVectorizer(bert_folder, n_components=8, quantize=quantize)
+    fitted = StaticEmbeddingVectorizer(
+        bert_folder, n_components=8, quantize=quantize, lexical_components=0
+    )
     expected = fitted.fit_transform(texts)
     joblib.dump(fitted, tmp_path / "model.joblib")
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
@@ -125,7 +128,7 @@ class Without:
 sys.meta_path.insert(0, Without())
 from sklearn_static import StaticEmbeddingVectorizer
 try:
-    StaticEmbeddingVectorizer({str(bert_folder)!r}, memory=None).fit(["a"])
+    StaticEmbeddingVectorizer({str(bert_folder)!r}, memory=None, lexical_components=0).fit(["a"])
 except ImportError as error:
     print(error)
 """

@@ -106,7 +106,9 @@ class TestSaved:
         state = json.loads((teacher / "tokenizer.json").read_text())
         del state["model"]["vocab"][sorted(state["model"]["vocab"])[50]]
         write_json(teacher / "tokenizer.json", state)
-        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8).fit(texts)
+        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8, lexical_components=0).fit(
+            texts
+        )
         vectorizer.save_pretrained(tmp_path / "saved")
         model = peer.StaticModel.from_pretrained(tmp_path / "saved")
         expected = vectorizer.transform(documents)
@@ -249,7 +251,7 @@ print(vectorizer.transform(["the list"]).shape,
         assert len(vectorizer.vectors_) < 400
 
     def test_the_default_components_are_its_own(self, folder):
-        vectorizer = StaticEmbeddingVectorizer(folder).fit(["a"])
+        vectorizer = StaticEmbeddingVectorizer(folder, lexical_components=0).fit(["a"])
         assert vectorizer.n_components_ == 8
         assert vectorizer.n_components == 256
 
@@ -257,7 +259,9 @@ print(vectorizer.transform(["the list"]).shape,
     def test_other_components(self, n_components, folder):
         message = f"n_components={n_components} must be None or 8, the dimension of the static emb"
         with pytest.raises(ValueError, match=message):
-            StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
+            StaticEmbeddingVectorizer(folder, n_components=n_components, lexical_components=0).fit(
+                ["a"]
+            )
 
     def test_no_teacher(self, folder):
         with pytest.raises(ValueError, match="distill_on='corpus' needs a teacher, but model is"):

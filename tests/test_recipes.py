@@ -13,15 +13,20 @@ from sklearn.model_selection import ParameterGrid
 from teachers import (
     FAMILIES,
     awkward_texts,
+    change,
     reference_features,
     save_sentence_transformer,
     write_json,
 )
+from tokenizers.normalizers import Replace
 
-from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.recipes import open_teacher
+from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.recipes import exact_tokenizer, open_teacher
 from sklearn_static._formats.source import Source
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.cuts import cut_rule
 
 
 @pytest.fixture
@@ -205,7 +210,19 @@ class TestLexicalComponents:
         vectorizer.set_params(lexical_components="auto")
         assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
         assert vectorizer.fit_transform(texts[:20]).shape[1] == 16 + 20
-        assert vectorizer.set_params(distill_on="vocabulary").fit_transform(texts).shape[1] == 16
+        vectorizer.set_params(distill_on="vocabulary")
+        assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
+        names = vectorizer.get_feature_names_out()
+        assert names[[0, 15, 16, 143]].tolist() == [
+            f"staticembeddingvectorizer_{name}"
+            for name in ("semantic0", "semantic15", "lexical0", "lexical127")
+        ]
+
+    def test_a_static_model_has_none_unless_asked(self, fitted, texts):
+        static = StaticEmbeddingVectorizer(fitted.table_)
+        assert static.fit_transform(texts).shape[1] == 8
+        assert static.set_params(lexical_components=5).fit_transform(texts).shape[1] == 13
+        assert static.get_feature_names_out()[-1] == "staticembeddingvectorizer_lexical4"
 
     def test_with_the_vocabulary_alone(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary")
@@ -312,6 +329,35 @@ class TestBudget:
         vectorizer.set_params(max_teacher_tokens=100)
         with pytest.warns(UserWarning, match=r"The teacher read \d of"):
             assert vectorizer.fit_transform(texts).shape[1] == 20
+
+
+class TestTheCheckOfTheRule:
+    """For a tokenizer that looks across spaces and is cut at them all the same."""
+
+    documents = ("a list of names", "return the value")
+
+    @pytest.fixture
+    def table(self) -> StaticTable:
+        tokenizer = change("roberta", normalizer=Replace(" the ", " "))
+        assert cut_rule(tokenizer) is None
+        vocabulary = usable_tokens(tokenizer)
+        vectors = np.random.default_rng(0).standard_normal((len(vocabulary), 4))
+        wrong = FastTokenizer(vocabulary, "byte-level")
+        return StaticTable.from_vectors(wrong, vectors.astype(np.float32), None)
+
+    def test_a_rule_is_kept_as_long_as_it_holds(self, table):
+        assert exact_tokenizer(table.tokenizer, [self.documents[0]]) is table.tokenizer
+        assert exact_tokenizer(table.tokenizer, list(self.documents)).rule is None
+
+    def test_fit_checks_it(self, table):
+        documents = list(self.documents)
+        assert not np.array_equal(
+            table.transform(documents)[0], reference_features(table, documents)
+        )
+        fitted = StaticEmbeddingVectorizer(table).fit(documents)
+        assert fitted.table_.tokenizer.rule is None
+        expected = reference_features(table, documents)
+        np.testing.assert_array_equal(fitted.transform(documents), expected)
 
 
 @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])

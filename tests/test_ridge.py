@@ -97,20 +97,21 @@ class TestFitRows:
         lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
         outputs = np.random.default_rng(2).standard_normal((1000, 12))
         outputs -= outputs.mean(axis=0)
+        start = np.zeros((1000, targets.shape[1]))
 
         def fit(alpha: float) -> np.ndarray:
-            return fit_rows(counts, lengths, outputs, targets, alpha)
+            return fit_rows(counts, lengths, outputs, start, targets, alpha)
 
         scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ counts
         return fit, scaled, outputs
 
-    def test_a_large_alpha_leaves_the_shared_map(self, fitted, targets):
-        fit, scaled, outputs = fitted
-        rows = fit(1e9)
-        means = scaled[:, :1000] @ outputs
-        shared = np.linalg.lstsq(means, targets, rcond=None)[0]
-        assert np.linalg.matrix_rank(rows[:1000], tol=1e-2) == 12
-        assert np.corrcoef(rows[:1000].ravel(), (outputs @ shared).ravel())[0, 1] > 0.999
+    def test_a_large_alpha_leaves_the_shared_map(self, fitted, counts):
+        _, scaled, outputs = fitted
+        shared = np.random.default_rng(3).standard_normal((12, 5))
+        targets = (scaled[:, :1000] @ outputs @ shared).astype(np.float32)
+        lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
+        rows = fit_rows(counts, lengths, outputs, np.zeros((1000, 5)), targets, 1e9)
+        np.testing.assert_allclose(rows[:1000], outputs @ shared, rtol=1e-2, atol=1e-2)
         np.testing.assert_allclose(rows[1000:], 0, atol=1e-5)
 
     def test_a_small_alpha_reproduces_the_targets(self, fitted, targets):
@@ -125,12 +126,45 @@ class TestFitRows:
         weighted = scaled.toarray()
         weighted[:, 1000:] /= np.sqrt(3)
         means = weighted[:, :1000] @ outputs
-        gram = means.T @ means
-        gram += 1e-3 * np.trace(gram) / 12 * np.eye(12)
-        shared = np.linalg.solve(gram, means.T @ targets)
+        solutions, errors = [], []
+        for alpha in np.logspace(-4, 3, 8) * (means**2).sum() / 12:
+            solutions.append(np.linalg.solve(means.T @ means + alpha * np.eye(12), means.T))
+            leverage = np.einsum("ij,ji->i", means, solutions[-1])[:, None]
+            left_out = (targets - means @ (solutions[-1] @ targets)) / (1 - leverage)
+            errors.append((left_out**2).sum())
+        shared = solutions[np.argmin(errors)] @ targets
         penalty = 0.3 * (weighted[:, :1000] ** 2).sum() / len(weighted)
         ridge = Ridge(alpha=penalty, fit_intercept=False).fit(weighted, targets - means @ shared)
         expected = ridge.coef_.T.copy()
         expected[:1000] += outputs @ shared
         expected[1000:] /= np.sqrt(3)
         assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 5e-3
+
+    def test_the_start_is_kept_where_documents_say_nothing_else(self, counts):
+        """The start is right but for its scale; what is left to learn is noise."""
+        random = np.random.default_rng(3)
+        outputs = random.standard_normal((1000, 12))
+        start = random.standard_normal((1000, 4))
+        tokens = counts[:, :1000]
+        lengths = np.asarray(tokens.sum(axis=1)).ravel().astype(np.int64)
+        scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ tokens
+        noise = random.standard_normal((len(lengths), 4))
+        targets = (3 * scaled @ start + 0.5 * noise).astype(np.float32)
+        errors = []
+        for n in (10, len(lengths)):
+            rows = fit_rows(counts[:n], lengths[:n], outputs, start, targets[:n], 1e9)[:1000]
+            scale = np.vdot(rows, start) / np.vdot(start, start)
+            assert scale == pytest.approx(3, rel=0.1)
+            errors.append(np.linalg.norm(rows - scale * start) / np.linalg.norm(rows))
+        assert errors[0] < 0.1
+        assert errors[1] < 0.1
+
+    @pytest.mark.parametrize("n_documents", [1, 2])
+    def test_the_fewest_documents(self, n_documents, counts, targets):
+        lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
+        outputs = np.random.default_rng(2).standard_normal((1000, 12))
+        start = outputs @ np.ones((12, targets.shape[1]))
+        part = slice(0, n_documents)
+        rows = fit_rows(counts[part], lengths[part], outputs, start, targets[part], 0.3)
+        assert np.isfinite(rows).all()
+        assert rows[:1000].any()

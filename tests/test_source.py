@@ -112,7 +112,7 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
             assert (
                 run(self.FIT, HF_HUB_CACHE=str(cache), HF_ENDPOINT=address)
                 == first
-                == "(400, 8) []\n"
+                == "(400, 9) []\n"
             )
         assert log == ["GET /api/models/org/tiny"]
         # All is found by the name of the branch, also which files the model does not have.
@@ -176,7 +176,7 @@ print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
         with hub_of() as address:
             printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
         warning = ("The hub could not be asked for model='org/tiny' (", "<string>")
-        assert printed == f"{[warning]}\n{[warning]}\n(400, 8) True\n"
+        assert printed == f"{[warning]}\n{[warning]}\n(400, 9) True\n"
 
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
     def test_without_one(self, hub_of: Callable[[], AbstractContextManager[str]], tmp_path):

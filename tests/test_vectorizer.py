@@ -34,7 +34,7 @@ class TestFit:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_every_family(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16, lexical_components=0)
         features = vectorizer.fit_transform(texts)
         assert features.shape == (len(texts), 16)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
@@ -58,9 +58,15 @@ class TestFit:
         assert StaticEmbeddingVectorizer.__module__ == StaticTable.__module__ == "sklearn_static"
 
     def test_sif_weighs_by_rank(self, bert_folder):
-        weighted = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"]).vectors_
+        weighted = (
+            StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+            .fit(["a"])
+            .vectors_
+        )
         plain = (
-            StaticEmbeddingVectorizer(bert_folder, n_components=8, sif_coefficient=None)
+            StaticEmbeddingVectorizer(
+                bert_folder, n_components=8, sif_coefficient=None, lexical_components=0
+            )
             .fit(["a"])
             .vectors_
         )
@@ -71,7 +77,9 @@ class TestFit:
 
     def test_n_components(self, bert_folder):
         def fit(n_components):
-            return StaticEmbeddingVectorizer(bert_folder, n_components=n_components).fit(["a"])
+            return StaticEmbeddingVectorizer(
+                bert_folder, n_components=n_components, lexical_components=0
+            ).fit(["a"])
 
         assert fit(None).n_components_ == DIMENSION
         assert fit(None).explained_variance_ratio_.sum() == pytest.approx(1)
@@ -81,7 +89,9 @@ class TestFit:
         np.testing.assert_allclose(fit(4).vectors_, fit(8).vectors_[:, :4], atol=1e-6)
 
     def test_more_components_than_the_teacher_has(self, bert_folder, capfd):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=33, verbose=1)
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=33, verbose=1, lexical_components=0
+        )
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.fit(["a"])
         assert "Teacher" not in capfd.readouterr().err
@@ -89,7 +99,9 @@ class TestFit:
     @pytest.mark.parametrize("n_components", [401, None])
     def test_fewer_tokens_than_the_teacher_has_dimensions(self, n_components, tmp_path):
         folder = save_transformer("bert", tmp_path, hidden_size=512)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=n_components).fit(["a"])
+        vectorizer = StaticEmbeddingVectorizer(
+            folder, n_components=n_components, lexical_components=0
+        ).fit(["a"])
         assert vectorizer.n_components_ == (n_components or 512)
         assert np.isfinite(vectorizer.transform(["a list"])).all()
         np.testing.assert_allclose(vectorizer.explained_variance_ratio_[400:], 0, atol=1e-12)
@@ -145,7 +157,12 @@ class TestFit:
         self, sif_coefficient, quantize, bert_folder, capfd
     ):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, sif_coefficient=sif_coefficient, quantize=quantize, memory=None, verbose=1
+            bert_folder,
+            sif_coefficient=sif_coefficient,
+            quantize=quantize,
+            memory=None,
+            verbose=1,
+            lexical_components=0,
         )
         with pytest.raises(ValueError, match=f"sif_coefficient={sif_coefficient} gives all token"):
             vectorizer.fit(["a"])
@@ -156,19 +173,25 @@ class TestFit:
     )
     def test_a_small_sif_coefficient(self, sif_coefficient, quantize, bert_folder, texts):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, sif_coefficient=sif_coefficient, quantize=quantize
+            bert_folder,
+            n_components=8,
+            sif_coefficient=sif_coefficient,
+            quantize=quantize,
+            lexical_components=0,
         )
         features = vectorizer.fit_transform(texts)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-3)
 
     def test_refit_replaces_everything(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(["a"])
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, lexical_components=0
+        ).fit(["a"])
         vectorizer.set_params(n_components=4).fit(["a"])
         assert vectorizer.transform(["the"]).shape == (1, 4)
         assert len(vectorizer.get_feature_names_out()) == 4
 
     def test_fit_prints_nothing(self, bert_folder, capfd):
-        StaticEmbeddingVectorizer(bert_folder, n_components=4).fit(["a"])
+        StaticEmbeddingVectorizer(bert_folder, n_components=4, lexical_components=0).fit(["a"])
         assert capfd.readouterr() == ("", "")
 
 
@@ -176,7 +199,9 @@ class TestTransform:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_features_are_the_sum_of_the_tokens_vectors(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, norm=None).fit(texts)
+        vectorizer = StaticEmbeddingVectorizer(
+            folder, n_components=8, norm=None, lexical_components=0
+        ).fit(texts)
         documents = [t for t in awkward_texts() if t.strip()] + texts
         features = []
         for text in documents:
@@ -197,7 +222,9 @@ class TestTransform:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_tokens_are_those_of_the_published_tokenizer(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8).fit(texts)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, lexical_components=0).fit(
+            texts
+        )
         published = Tokenizer.from_file(str(folder / "tokenizer.json"))
         published.no_truncation()
         published.no_padding()
@@ -213,7 +240,9 @@ class TestTransform:
         tokenizer = Tokenizer.from_file(path)
         tokenizer.normalizer = Replace(" the ", " ")
         tokenizer.save(path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1)
+        vectorizer = StaticEmbeddingVectorizer(
+            folder, n_components=8, verbose=1, lexical_components=0
+        )
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
         assert vectorizer.table_.tokenizer.rule is None
@@ -227,7 +256,7 @@ class TestTransform:
         assert features.any(axis=1).tolist() == [False, False, False, True]
 
     def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
         with pytest.warns(UserWarning, match="1 of 2 texts") as caught:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
@@ -238,26 +267,34 @@ class TestTransform:
         assert features.dtype == np.float32
 
     def test_missing_as_empty(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, missing="empty")
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, missing="empty", lexical_components=0
+        )
         with pytest.warns(UserWarning, match="1 of 2 texts"):
             features = vectorizer.fit_transform(["the", None])
         assert not features[1].any()
 
     def test_max_length(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, max_length=3)
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, max_length=3, lexical_components=0
+        )
         features = vectorizer.fit_transform(["return the value of it", "return the value"])
         np.testing.assert_array_equal(features[0], features[1])
 
     @pytest.mark.parametrize("quantize", ["float16", "int8"])
     def test_quantized_features_are_close(self, quantize, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, quantize=quantize)
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, quantize=quantize, lexical_components=0
+        )
         features = vectorizer.fit_transform(texts)
         assert features.dtype == np.float32
         np.testing.assert_allclose(features, fitted.transform(texts), atol=2e-2)
 
     @pytest.mark.parametrize("n_jobs", [None, 2])
     def test_many_batches_are_as_one(self, n_jobs, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, n_jobs=n_jobs)
+        vectorizer = StaticEmbeddingVectorizer(
+            bert_folder, n_components=8, n_jobs=n_jobs, lexical_components=0
+        )
         vectorizer.fit(texts)
         many = texts * 20 + ["long " * 300_000] * 2
         features = vectorizer.transform(many)
@@ -303,8 +340,8 @@ class TestInScikitLearn:
         ],
     )
     def test_set_output(self, container, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
-        names = [f"staticembeddingvectorizer{i}" for i in range(8)]
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+        names = [f"staticembeddingvectorizer_semantic{i}" for i in range(8)]
         X = container(texts, index=np.arange(len(texts))[::-1])
         frame = vectorizer.set_output(transform="pandas").fit_transform(X)
         assert frame.columns.tolist() == names
@@ -322,14 +359,18 @@ class TestInScikitLearn:
             data = data.sample(frac=1, random_state=0)
         transformer = ColumnTransformer(
             [
-                ("text", StaticEmbeddingVectorizer(bert_folder, n_components=8), columns),
+                (
+                    "text",
+                    StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0),
+                    columns,
+                ),
                 ("length", StandardScaler(), ["length"]),
             ]
         )
         transformer.set_output(transform="pandas" if frame is pd.DataFrame else "polars")
         features = transformer.fit_transform(data)
         assert features.shape == (len(texts), 9)
-        assert features.columns[0] == "text__staticembeddingvectorizer0"
+        assert features.columns[0] == "text__staticembeddingvectorizer_semantic0"
         expected = fitted.transform(data["text"])
         np.testing.assert_array_equal(features.to_numpy()[:, :8].astype(np.float32), expected)
 
@@ -340,7 +381,8 @@ class TestInScikitLearn:
         labels = [len(t) > 200 for t in texts]
         search = GridSearchCV(
             make_pipeline(
-                StaticEmbeddingVectorizer(bert_folder, memory=tmp_path), LogisticRegression()
+                StaticEmbeddingVectorizer(bert_folder, memory=tmp_path, lexical_components=0),
+                LogisticRegression(),
             ),
             {
                 "staticembeddingvectorizer__n_components": [4, 16],
@@ -357,11 +399,14 @@ class TestInScikitLearn:
         copy = clone(fitted)
         assert copy.get_params() == fitted.get_params()
         assert not hasattr(copy, "table_")
-        assert repr(StaticEmbeddingVectorizer("m", norm=None)) == (
-            "StaticEmbeddingVectorizer(model='m', norm=None)"
+        assert repr(StaticEmbeddingVectorizer("m", norm=None, lexical_components=0)) == (
+            "StaticEmbeddingVectorizer(lexical_components=0, model='m', norm=None)"
         )
         assert "StaticEmbeddingVectorizer" in fitted._repr_html_()
 
     def test_get_params_does_not_touch_the_path(self, bert_folder):
-        assert StaticEmbeddingVectorizer(bert_folder).get_params()["model"] is bert_folder
+        assert (
+            StaticEmbeddingVectorizer(bert_folder, lexical_components=0).get_params()["model"]
+            is bert_folder
+        )
         assert isinstance(bert_folder, Path)

@@ -269,6 +269,7 @@ def corpus_table(
     documents: Documents,
     *,
     n_components: float | None,
+    sif_coefficient: float | None,
     alpha: float,
     bigrams: bool,
     max_features: int | None,
@@ -287,6 +288,8 @@ def corpus_table(
         The documents.
     n_components : int, float or None
         The number of leading directions.
+    sif_coefficient : float or None
+        The coefficient of the weights that the tokens start from; None gives all the weight 1.
     alpha : float
         Strength of the ridge.
     bigrams : bool
@@ -318,6 +321,7 @@ def corpus_table(
     sklearn.exceptions.ConvergenceWarning
         If the ridge is not solved accurately.
     """
+    check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), None)
     check_n_components(n_components, outputs.find_dimension())
     corpus = documents.corpus
     inputs = outputs.inputs.of_documents(corpus, max_teacher_tokens)
@@ -344,9 +348,12 @@ def corpus_table(
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
     targets = embeddings @ directions[:, :n_fitted]
-    vectors = fit_rows(counts, read.lengths, token_outputs, targets, alpha)
+    start = token_outputs @ directions
+    if sif_coefficient is not None:
+        start *= sif_weights(zipf_probabilities(n_tokens), sif_coefficient)[:, None]
+    vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
-        vectors = with_unfitted_columns(vectors, token_outputs @ directions)
+        vectors = with_unfitted_columns(vectors, start)
     return Rows(tokenizer, vectors, learned), shares
 
 

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeCV
 
 from sklearn_static._warnings import warn
 
-# How much less than a token a bigram counts: it is seen less often, and fits chance sooner.
+# How much less than a token a bigram counts: it is seen less often, and overfits sooner.
 _BIGRAM_WEIGHT = 3**-0.5
-# Ridge of the shared map, as a share of the mean diagonal of its Gram matrix.
-_MAP_RIDGE = 1e-3
+# Among these the ridge of the shared map is chosen, as shares of the mean diagonal of its Gram
+# matrix: small ones for many documents, large ones for few.
+_MAP_RIDGES = np.logspace(-4, 3, 8)
 # The preconditioner solves for so many of the most frequent rows exactly.
 _EXACT_ROWS = 1024
 _COLUMNS_AT_ONCE = 128
@@ -30,25 +32,30 @@ def fit_rows(
     counts: csr_matrix,
     lengths: NDArray[np.int64],
     outputs: NDArray[np.float64],
+    start: NDArray[np.float64],
     embeddings: NDArray[np.float32],
     alpha: float,
 ) -> NDArray[np.float32]:
     """Find the rows whose sums come close to the teacher's embeddings.
 
-    With Z the counts over the square root of the texts' lengths, M the outputs and Y the
-    embeddings, a shared map ``B = argmin |Z M B - Y|^2 + eps |B|^2`` moves all tokens, also those
-    that no text has. Then each row gets a correction of its own,
-    ``D = argmin |Z D - (Y - Z M B)|^2 + alpha s |D|^2`` with s the mean squared norm of the token
-    part of Z's rows. The result is ``M B + D``.
+    With Z the counts over the square root of the documents' lengths, M the outputs, S the start
+    and Y the embeddings: what documents have not shown stays as in the table of the vocabulary,
+    ``c S`` with ``c = argmin |Z c S - Y|^2``. A shared map
+    ``B = argmin |Z M B - (Y - Z c S)|^2 + eps |B|^2`` moves all tokens, also those that no document
+    has; eps has the least leave-one-out error, so that few documents move them little. Then each
+    row gets a correction of its own, ``D = argmin |Z D - (Y - Z c S - Z M B)|^2 + alpha s |D|^2``
+    with s the mean squared norm of the token part of Z's rows. The result is ``c S + M B + D``.
 
     Parameters
     ----------
     counts : csr_matrix of float32, shape (n_documents, n_rows)
-        How often each row occurs in each text; tokens first, then bigrams.
+        How often each row occurs in each document; tokens first, then bigrams.
     lengths : ndarray of int64, shape (n_documents,)
-        The number of tokens of each text.
+        The number of tokens of each document.
     outputs : ndarray of float64, shape (n_tokens, dimension)
-        The centred outputs of the teacher for each token.
+        The centered outputs of the teacher for each token.
+    start : ndarray of float64, shape (n_tokens, n_components)
+        The vectors of tokens by themselves.
     embeddings : ndarray of float32, shape (n_documents, n_components)
         What the sums are to be near to.
     alpha : float
@@ -70,15 +77,23 @@ def fit_rows(
     by_length = diags(np.maximum(lengths, 1) ** -0.5)
     scaled = (by_length @ counts @ diags(weights)).tocsr().astype(np.float32)
     tokens = scaled[:, :n_tokens]
+    sums = tokens @ start
+    shared = start * (np.vdot(sums, embeddings) / (np.vdot(sums, sums) or 1))
     mean_outputs = tokens @ outputs
-    gram = mean_outputs.T @ mean_outputs
-    gram[np.diag_indices_from(gram)] += _MAP_RIDGE * np.trace(gram) / len(gram)
-    shared = np.linalg.solve(gram, mean_outputs.T @ embeddings)
-    rest = (embeddings - mean_outputs @ shared).astype(np.float32)
+    shared += outputs @ _map(mean_outputs, embeddings - tokens @ shared)
+    rest = (embeddings - tokens @ shared).astype(np.float32)
     penalty = alpha * float(tokens.multiply(tokens).sum()) / len(lengths)
     rows = solve_ridge(scaled, rest, penalty) * weights[:, None]
-    rows[:n_tokens] += outputs @ shared
+    rows[:n_tokens] += shared
     return rows
+
+
+def _map(inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the linear map with the least leave-one-out error, shape (n_inputs, n_targets)."""
+    scale = np.vdot(inputs, inputs) / inputs.shape[1] or 1
+    ridge = RidgeCV(scale * _MAP_RIDGES, fit_intercept=False).fit(inputs, targets)
+    coefficients: NDArray[np.float64] = ridge.coef_.reshape(targets.shape[1], -1).T
+    return coefficients
 
 
 def solve_ridge(

@@ -95,8 +95,8 @@ def _items(X: Any) -> list[Any]:
         raise ValueError("X must be a collection of texts, got a single str; pass [text].")
     if _package(X) == "dask":
         raise TypeError(
-            f"X must be in memory, got {_kind(X)}; sklearn_static.dask.transform(vectorizer, X) "
-            "transforms it, and fit takes X.compute()."
+            f"X must be in memory, got {_kind(X)}; import sklearn_static.dask and call "
+            "sklearn_static.dask.transform(vectorizer, X), or pass X.compute()."
         )
     shape = getattr(X, "shape", None)
     if isinstance(X, (bytes, Mapping, Set)) or (shape is None and not isinstance(X, Iterable)):

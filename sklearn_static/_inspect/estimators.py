@@ -1,0 +1,334 @@
+"""What an estimator of documents is made of, and what it decides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_static._vectorizer import StaticEmbeddingVectorizer
+
+Output = Literal["decision_function", "predict_proba", "predict"]
+
+_SHOWN_TARGETS = 10
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An estimator, taken apart.
+
+    Attributes
+    ----------
+    estimator : estimator
+        The estimator, of documents or of a table with one column of them.
+    vectorizer : StaticEmbeddingVectorizer
+        The first fitted one in it.
+    steps : tuple of (str, transformer)
+        What comes before the model, without pipelines and "passthrough"; names as in `get_params`.
+    name : str
+        The name of the model.
+    model : estimator
+        What predicts.
+    """
+
+    estimator: Any
+    vectorizer: StaticEmbeddingVectorizer
+    steps: tuple[tuple[str, Any], ...]
+    name: str
+    model: Any
+
+    def features(self, documents: list[str]) -> Any:
+        """Give what the model is fed with.
+
+        Parameters
+        ----------
+        documents : list of str
+            The documents.
+
+        Returns
+        -------
+        features : array-like of shape (n_documents, n_features)
+            Dense, sparse or a table; the input itself where there is only a model.
+        """
+        X = _as_input(self.estimator, documents)
+        for _, step in self.steps:
+            X = step.transform(X)
+        return X
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a model decides for some rows.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows, n_columns)
+        One column for each class, or for each output. For two classes, the first column of a
+        `decision_function` is the negative of the second.
+    output : {"decision_function", "predict_proba", "predict"}
+        Where they are from.
+    classes : tuple or None
+        The class of each column; None where columns are outputs.
+    """
+
+    values: NDArray[np.float64]
+    output: Output
+    classes: tuple[Any, ...] | None
+
+    def targets(self) -> list[Any]:
+        """Give the class or the index of each column.
+
+        Returns
+        -------
+        targets : list of length n_columns
+            Classes as Python's own objects, where NumPy's scalars have them.
+        """
+        return list(map(self._target, range(self.values.shape[1])))
+
+    def columns(self, target: Any, predicted: Any) -> tuple[int | list[int], Any]:
+        """Find what is asked for.
+
+        Parameters
+        ----------
+        target : class label, int, sequence of these or None
+            What the user asks for.
+        predicted : object
+            The class that is predicted.
+
+        Returns
+        -------
+        columns : int or list of int
+            The columns of `values`; a list where several were asked for.
+        targets : object
+            The class or the index of the output, or a list of them.
+
+        Raises
+        ------
+        ValueError
+            If there is no such class or output.
+        """
+        n_columns = self.values.shape[1]
+        if target is None and self.classes is not None:
+            target = self.classes[1] if n_columns == 2 else predicted
+        elif target is None:
+            target = 0 if n_columns == 1 else list(range(n_columns))
+        if isinstance(target, (list, tuple, np.ndarray)):
+            columns = [self._column(one) for one in target]
+            return columns, [self._target(column) for column in columns]
+        column = self._column(target)
+        return column, self._target(column)
+
+    def _column(self, target: Any) -> int:
+        n_columns = self.values.shape[1]
+        by_index = self.classes is None
+        if self.classes is not None:
+            for column, label in enumerate(self.classes):
+                if label == target:
+                    return column
+            # A number that is not a class is a mistake where classes are numbers.
+            by_index = not any(isinstance(label, (int, float, np.number)) for label in self.classes)
+        is_index = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
+        if by_index and is_index and 0 <= target < n_columns:
+            return int(target)
+        indices = f"an index from 0 to {n_columns - 1}"
+        if self.classes is None:
+            raise ValueError(f"target={target!r} must be {indices}, or None.")
+        shown = ", ".join(map(repr, _plain(self.classes[:_SHOWN_TARGETS])))
+        more = ", ..." if len(self.classes) > _SHOWN_TARGETS else ""
+        raise ValueError(
+            f"target={target!r} must be None or one of the {n_columns} classes {shown}{more}"
+            + (f", or {indices}." if by_index else ".")
+        )
+
+    def _target(self, column: int) -> Any:
+        return column if self.classes is None else _plain([self.classes[column]])[0]
+
+
+def take_apart(estimator: Any) -> Explained:
+    """Check an estimator, and find its parts.
+
+    Parameters
+    ----------
+    estimator : estimator or tuple (vectorizer, model)
+        A fitted estimator of documents.
+
+    Returns
+    -------
+    explained : Explained
+        Its parts.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or does not predict.
+    ValueError
+        If there is no StaticEmbeddingVectorizer in it.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    if isinstance(estimator, tuple):
+        if len(estimator) != 2 or not isinstance(estimator[0], StaticEmbeddingVectorizer):
+            raise TypeError(
+                "estimator must be a Pipeline or a tuple (vectorizer, model) that starts with a "
+                f"StaticEmbeddingVectorizer, got a tuple of {', '.join(map(_kind, estimator))}."
+            )
+        estimator = make_pipeline(*estimator)
+    if not isinstance(estimator, BaseEstimator):
+        raise TypeError(
+            f"estimator must be a Pipeline or a tuple (vectorizer, model), got {_kind(estimator)}."
+        )
+    vectorizers = list(_vectorizers(estimator))
+    if not vectorizers:
+        raise ValueError(
+            "estimator must have a StaticEmbeddingVectorizer in it, whose tokens are explained; "
+            f"this {_kind(estimator)} has none."
+        )
+    fitted = [vectorizer for vectorizer in vectorizers if hasattr(vectorizer, "table_")]
+    if not fitted:
+        raise NotFittedError(
+            f"estimator must be fitted, but the StaticEmbeddingVectorizer in this "
+            f"{_kind(estimator)} is not; call fit first."
+        )
+    check_is_fitted(estimator)
+    *steps, (name, model) = _steps("", estimator)
+    if not hasattr(model, "predict"):
+        raise TypeError(
+            f"estimator must predict, but its last step {name!r} ({_kind(model)}) has no predict; "
+            "add a classifier or a regressor."
+        )
+    return Explained(estimator, fitted[0], tuple(steps), name, model)
+
+
+def decide(model: Any, X: Any) -> Decisions:
+    """Give a model's decisions, or what it has in place of them.
+
+    Parameters
+    ----------
+    model : estimator
+        A classifier, an outlier detector or a regressor.
+    X : array-like of shape (n_rows, n_features)
+        What it is fed with.
+
+    Returns
+    -------
+    decisions : Decisions
+        Its `decision_function`; otherwise its `predict_proba`; of a regressor, what it predicts.
+
+    Raises
+    ------
+    TypeError
+        If it has none of them.
+    ValueError
+        If an output has other than two classes, or a class has no column.
+    """
+    if isinstance(model, MultiOutputClassifier):
+        # It has no decision_function, but its estimators may.
+        parts = [decide(part, X) for part in model.estimators_]
+        values = np.column_stack([_positive(part.values) for part in parts])
+        return Decisions(values, parts[0].output, None)
+    if hasattr(model, "decision_function"):
+        output: Output = "decision_function"
+        values = model.decision_function(X)
+    elif hasattr(model, "predict_proba"):
+        output, values = "predict_proba", model.predict_proba(X)
+    elif is_regressor(model):
+        output, values = "predict", model.predict(X)
+    else:
+        raise TypeError(
+            f"The model must have decision_function or predict_proba, or be a regressor; "
+            f"{_kind(model)} is none of these. CalibratedClassifierCV gives a classifier "
+            "probabilities."
+        )
+    if isinstance(values, list):  # one array of probabilities for each output
+        values = np.column_stack([_positive(np.asarray(part)) for part in values])
+        return Decisions(values.astype(np.float64), output, None)
+    values = np.asarray(values, dtype=np.float64)
+    classes = tuple(model.classes_) if is_classifier(model) and not _multilabel(model, X) else None
+    if values.ndim == 1:
+        values = np.column_stack([-values, values]) if classes is not None else values[:, None]
+    if classes is not None and values.shape[1] != len(classes):
+        raise ValueError(
+            f"{_kind(model)} has {values.shape[1]} decisions for {len(classes)} classes; there "
+            "must be one for each class, as with decision_function_shape='ovr'."
+        )
+    return Decisions(values, output, classes)
+
+
+def _vectorizers(part: Any) -> Iterator[StaticEmbeddingVectorizer]:
+    """Find vectorizers wherever an estimator keeps its parts, fitted or not."""
+    if isinstance(part, StaticEmbeddingVectorizer):
+        yield part
+    elif isinstance(part, BaseEstimator):
+        # What fit made goes before what it was given, which may have been fitted to something else.
+        names = sorted(vars(part), key=lambda name: not name.endswith("_"))
+        yield from chain.from_iterable(_vectorizers(vars(part)[name]) for name in names)
+    elif isinstance(part, (list, tuple)):
+        yield from chain.from_iterable(map(_vectorizers, part))
+    elif isinstance(part, dict):
+        yield from chain.from_iterable(map(_vectorizers, part.values()))
+
+
+def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
+    """Give the steps of nested pipelines, and of what a search found best."""
+    if hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    if not isinstance(estimator, Pipeline):
+        yield name or _kind(estimator), estimator
+        return
+    prefix = f"{name}__" if name else ""
+    for step_name, step in estimator.steps:
+        if step is not None and not isinstance(step, str):  # "passthrough"
+            yield from _steps(prefix + step_name, step)
+
+
+def _as_input(estimator: Any, documents: list[str]) -> Any:
+    """Give documents in the shape that the estimator was fitted on."""
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    names = getattr(estimator, "feature_names_in_", None)
+    first = next(_steps("", estimator))[1]
+    if names is None and not isinstance(first, ColumnTransformer):
+        return documents
+    n_columns = first.n_features_in_ if names is None else len(names)
+    if n_columns != 1:
+        raise ValueError(
+            f"estimator must take documents or a table with one column of them, but it was fitted "
+            f"on {n_columns} columns; explain the pipeline of the one column."
+        )
+    if names is None:
+        return np.array(documents, dtype=object)[:, None]
+    import pandas as pd  # the estimator was fitted on a table
+
+    return pd.DataFrame({names[0]: documents})
+
+
+def _multilabel(model: Any, X: Any) -> bool:
+    return getattr(model.predict(X[:1]), "ndim", 1) == 2
+
+
+def _positive(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the second of two columns."""
+    if values.shape[1] != 2:
+        raise ValueError(
+            f"Each output of a classifier must have two classes, but one has {values.shape[1]}; "
+            "explain the outputs one by one: (vectorizer, model.estimators_[0])."
+        )
+    column: NDArray[Any] = values[:, 1]
+    return column
+
+
+def _plain(labels: Any) -> list[Any]:
+    """Give labels as Python's own objects, where NumPy's scalars have them."""
+    return [label.item() if isinstance(label, np.generic) else label for label in labels]
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
