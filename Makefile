@@ -9,8 +9,9 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints
 quickstart: $(VENV)/ready
 	$(BIN)/python examples/quickstart.py
 
+# Two processes of one thread each: with more threads they only get into each other's way.
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --cov
 
 # Damages 2,000 folders and 2,000 joblib files.
 fuzz: $(VENV)/ready
@@ -33,7 +34,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 
 # The oldest versions that pyproject.toml admits (torch excepted: constraints-lowest.txt says why).
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/python -m pytest -m "not peers"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses=2 --dist=worksteal -m "not peers"
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
 	$(PYTHON) -m venv .venv-lowest

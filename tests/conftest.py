@@ -11,8 +11,9 @@ from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-# Tests never touch the cache of whoever runs them.
-os.environ["SKLEARN_STATIC_CACHE"] = tempfile.mkdtemp(prefix="sklearn-static-")
+# Tests never touch the cache of whoever runs them. pytest-xdist's processes share one folder.
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -17,12 +17,6 @@ from sklearn_static import StaticEmbeddingVectorizer
 pytestmark = pytest.mark.minilm
 
 
-@pytest.fixture(scope="module")
-def memory(tmp_path_factory):
-    """One teacher pass for all tests that look behind it."""
-    return tmp_path_factory.mktemp("memory")
-
-
 def test_table(minilm):
     assert minilm.vectors_.shape == (29_523, 256)
     assert list(minilm.vocabulary_)[:3] == ["!", '"', "#"]
@@ -64,23 +58,21 @@ def test_gram_matrix_is_that_of_model2vec(source, minilm, model2vec, docstrings,
     assert difference.mean() < 1e-3
 
 
-def test_pipeline(minilm_path, memory, dataset):
+def test_pipeline(minilm_path, dataset):
     data = dataset("banking77")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(
-            minilm_path, n_components=256, memory=memory, lexical_components=0
-        ),
+        StaticEmbeddingVectorizer(minilm_path, n_components=256, lexical_components=0),
         LogisticRegression(C=10, max_iter=300),
     )
     model.fit(data.train_texts, data.train_labels)
     assert model.score(data.test_texts, data.test_labels) > 0.88
 
 
-def test_grid_search(minilm_path, memory, dataset):
+def test_grid_search(minilm_path, dataset):
     data = dataset("banking77")
     search = GridSearchCV(
         make_pipeline(
-            StaticEmbeddingVectorizer(minilm_path, memory=memory, lexical_components=0),
+            StaticEmbeddingVectorizer(minilm_path, lexical_components=0),
             LogisticRegression(),
         ),
         {
@@ -95,12 +87,10 @@ def test_grid_search(minilm_path, memory, dataset):
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
-def test_column_transformer(frame, minilm_path, memory, docstrings):
+def test_column_transformer(frame, minilm_path, docstrings):
     texts = docstrings[:200]
     data = frame({"text": texts, "length": [len(t) for t in texts]})
-    vectorizer = StaticEmbeddingVectorizer(
-        minilm_path, n_components=32, memory=memory, lexical_components=0
-    )
+    vectorizer = StaticEmbeddingVectorizer(minilm_path, n_components=32, lexical_components=0)
     transformer = ColumnTransformer(
         [("text", vectorizer, "text"), ("rest", "passthrough", ["length"])]
     )
@@ -110,11 +100,11 @@ def test_column_transformer(frame, minilm_path, memory, docstrings):
 
 
 @pytest.mark.parametrize(("quantize", "closeness"), [("float16", 0.99999), ("int8", 0.9995)])
-def test_quantized(quantize, closeness, minilm, minilm_path, memory, docstrings):
+def test_quantized(quantize, closeness, minilm, minilm_path, docstrings):
     texts = docstrings[:300]
-    quantized = StaticEmbeddingVectorizer(
-        minilm_path, quantize=quantize, memory=memory, lexical_components=0
-    ).fit(texts)
+    quantized = StaticEmbeddingVectorizer(minilm_path, quantize=quantize, lexical_components=0).fit(
+        texts
+    )
     cosines = np.sum(quantized.transform(texts) * minilm.transform(texts), axis=1)
     assert cosines.min() > closeness
 
