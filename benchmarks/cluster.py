@@ -48,7 +48,7 @@ def cluster(n_workers: int, modules: str) -> Iterator[Client | None]:
         yield None
         return
     with (
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as made,
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0") as made,
         Client(made) as client,
     ):
         client.run(import_module, modules)
