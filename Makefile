@@ -53,11 +53,11 @@ bench: $(VENV)/ready
 
 docs: $(VENV)/ready
 	$(PIP) --group docs
-	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -n -W -b html docs docs/_build/html
 
 dist: $(VENV)/ready
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples
+	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples docs/generated
 	rm -f sklearn_static/_serve/engine.cpp sklearn_static/_serve/engine.*.so

@@ -1,28 +1,104 @@
 """Sphinx configuration."""
 
+import urllib.request
+from typing import Any
+
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
 from sklearn_static import __version__
 
 project = "sklearn-static"
 author = "the sklearn-static developers"
 copyright = f"2026, {author}"
-release = __version__
+version = release = __version__
 
 extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "literal"  # in docstrings, `name` is code, as in scikit-learn
+
 html_theme = "pydata_sphinx_theme"
-html_title = "sklearn-static"
-exclude_patterns = ["_build"]
+html_title = f"sklearn-static {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": "https://github.com/sklearn-static/sklearn-static",
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+# Pages without subpages have nothing to show in the left sidebar.
+html_sidebars = {
+    page: [] for page in ("index", "install", "getting_started", "benchmarks", "development")
+}
+
+html_math_renderer = "mathml"
+
+autodoc_typehints = "none"  # numpydoc's Parameters have them
 autosummary_generate = True
 numpydoc_show_class_members = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
     "show_memory": False,
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sklearn_static",),
 }
 # The gallery's configuration is not data that a build could compare.
 suppress_warnings = ["config.cache"]
+
+
+def _is_reachable(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/objects.inv", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+# Links to other projects need their inventories. Without a network the names remain plain text.
+_PROJECTS = {
+    "python": "https://docs.python.org/3",
+    "numpy": "https://numpy.org/doc/stable",
+    "sklearn": "https://scikit-learn.org/stable",
+    "joblib": "https://joblib.readthedocs.io/en/stable",
+    "matplotlib": "https://matplotlib.org/stable",
+    "skops": "https://skops.readthedocs.io/en/stable",
+}
+intersphinx_mapping = {name: (url, None) for name, url in _PROJECTS.items() if _is_reachable(url)}
+nitpick_ignore_regex = [
+    ("py:.*", rf"{name}\..*") for name in _PROJECTS if name not in intersphinx_mapping
+]
+
+
+def _inline_math(writer: Any, node: Any) -> None:
+    writer.body.append(convert(node.astext()))
+    raise SkipNode
+
+
+def _block_math(writer: Any, node: Any) -> None:
+    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise SkipNode
+
+
+def setup(app: Any) -> None:
+    """Write formulas as MathML, which browsers show without a script from the network."""
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))

@@ -1,10 +1,14 @@
-"""The examples in the docstrings of methods, and those of the user guide.
+"""The examples in the docstrings of methods, in the docs' pages, and in the README.
 
 pytest runs those of a class in the module that its public path names, but not those of methods.
 """
 
+import csv
 import doctest
 import inspect
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,13 @@ import pytest
 import sklearn_static
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 
+DOCS = Path(__file__).parents[1] / "docs"
+# Those that a build generates aside.
+PAGES = {
+    page.relative_to(DOCS).as_posix(): page
+    for page in sorted([*DOCS.glob("*.rst"), *DOCS.glob("guide/*.rst")])
+    if ">>>" in page.read_text(encoding="utf-8")
+}
 METHODS = [
     f"{public.__name__}.{name}"
     for public in (StaticEmbeddingVectorizer, StaticTable)
@@ -35,9 +46,42 @@ def test_examples(name):
     assert runner.failures == 0
 
 
+def test_there_are_pages_with_examples():
+    assert {"getting_started.rst", "guide/corpus.rst"} <= PAGES.keys()
+
+
 @pytest.mark.minilm
-def test_the_user_guide(minilm_path):
-    guide = Path(__file__).parents[1] / "docs" / "guide.rst"
-    failed, tried = doctest.testfile(str(guide), module_relative=False, encoding="utf-8")
-    assert tried > 5
+@pytest.mark.parametrize("page", PAGES)
+def test_pages(page, minilm_path):
+    failed, tried = doctest.testfile(str(PAGES[page]), module_relative=False, encoding="utf-8")
+    assert tried > 0
     assert not failed
+
+
+def test_all_parameters_are_in_the_guide():
+    page = (DOCS / "guide" / "parameters.rst").read_text(encoding="utf-8")
+    terms = set(re.findall("``(.+?)``", "".join(re.findall(r"^``.*``$", page, re.M))))
+    assert terms == set(StaticEmbeddingVectorizer().get_params())
+
+
+@pytest.mark.minilm
+def test_the_readme_runs_when_pasted(minilm_path, tmp_path):
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S)
+    assert blocks
+    for block in blocks:
+        command = [sys.executable, "-W", "error", "-c", block]
+        run = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert run.returncode == 0, run.stderr
+        promised = re.findall(r"^print\(.*\)  # (.*)$", block, re.M)
+        assert run.stdout.splitlines() == promised
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    with (DOCS / "results" / "accuracy.csv").open(encoding="utf-8", newline="") as lines:
+        measured = [row[1:6] for row in csv.reader(lines)]
+    for figures in measured[1:-1]:
+        assert f"| {' | '.join(figures)} |" in readme
