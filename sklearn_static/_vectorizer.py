@@ -239,6 +239,12 @@ default="auto"
     True
     """
 
+    # scikit-learn's HTML representation links to this page.
+    _doc_link_module = "sklearn_static"
+    _doc_link_template = (
+        "https://sklearn-static.github.io/sklearn-static/generated/"
+        "{estimator_module}.{estimator_name}.html"
+    )
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (as in scikit-learn)
         "model": [str, os.PathLike, StaticTable],
         "n_components": [

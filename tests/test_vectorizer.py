@@ -404,6 +404,10 @@ class TestInScikitLearn:
         )
         assert "StaticEmbeddingVectorizer" in fitted._repr_html_()
 
+    def test_html_links_to_the_page_of_the_class(self, fitted):
+        link = "/generated/sklearn_static.StaticEmbeddingVectorizer.html"
+        assert f'{link}"' in make_pipeline(fitted)._repr_html_()
+
     def test_get_params_does_not_touch_the_path(self, bert_folder):
         assert (
             StaticEmbeddingVectorizer(bert_folder, lexical_components=0).get_params()["model"]
