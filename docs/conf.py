@@ -31,11 +31,13 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"sklearn-static {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # dark or light, as the system is
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
     "github_url": "https://github.com/sklearn-static/sklearn-static",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -59,6 +61,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
     "show_memory": False,
+    "write_computation_times": False,  # a page with scripts from the network
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sklearn_static",),
 }
