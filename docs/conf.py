@@ -52,6 +52,8 @@ html_math_renderer = "mathml"
 autodoc_typehints = "none"  # numpydoc's Parameters have them
 autosummary_generate = True
 numpydoc_show_class_members = False
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

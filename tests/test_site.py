@@ -52,6 +52,8 @@ async function visit(page, width) {
   }
   const excess = inside.documentElement.scrollWidth - inside.documentElement.clientWidth;
   if (excess > 0) problems.push(`wider than its window by ${excess} pixels`);
+  for (const title of inside.querySelectorAll("h1"))
+    if (title.scrollWidth > title.clientWidth) problems.push(`clipped: ${title.textContent}`);
   return problems;
 }
 (async () => {
