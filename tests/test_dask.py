@@ -28,6 +28,8 @@ import dask.bag
 import dask.dataframe
 from distributed import Client, KilledWorker, LocalCluster
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
