@@ -4,22 +4,25 @@ BIN := $(VENV)/bin
 # torch goes in first and alone: with it there, nothing else brings in another build of it.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints.txt
 
-.PHONY: quickstart test test-lowest fuzz lint docs bench dist clean
+.PHONY: help quickstart test test-lowest fuzz lint docs bench dist clean
 
-quickstart: $(VENV)/ready
+help:  ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+quickstart: $(VENV)/ready  ## Run the first example
 	$(BIN)/python examples/quickstart.py
 
 # Two processes of one thread each: with more threads they only get into each other's way.
-test: $(VENV)/ready lint
+test: $(VENV)/ready lint  ## All checks and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --cov
 
-# Damages 2,000 folders and 2,000 joblib files.
-fuzz: $(VENV)/ready
+fuzz: $(VENV)/ready  ## Damage 2,000 folders and 2,000 joblib files
 	$(BIN)/python tests/fuzz.py --rounds 2000
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready  ## Style, types and docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell *.md benchmarks docs examples sklearn_static tests
 	$(BIN)/mypy
 	$(BIN)/python -m numpydoc lint sklearn_static/*.py sklearn_static/*/*.py
 
@@ -32,8 +35,8 @@ $(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 	$(PIP) -e ".[distill,demo]" --group dev
 	touch $@
 
-# The oldest versions that pyproject.toml admits (torch excepted: constraints-lowest.txt says why).
-test-lowest: .venv-lowest/ready
+# torch is newer than its lower bound: constraints-lowest.txt says why.
+test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses=2 --dist=worksteal -m "not peers"
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
@@ -43,7 +46,7 @@ test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster
 	touch $@
 
-bench: $(VENV)/ready
+bench: $(VENV)/ready  ## Speed and accuracy beside other libraries
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/quality.py --similarity
@@ -51,13 +54,14 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/cluster.py
 
-docs: $(VENV)/ready
+docs: $(VENV)/ready  ## Build the documentation
 	$(PIP) --group docs
 	$(BIN)/python -m sphinx -n -W -b html docs docs/_build/html
 
-dist: $(VENV)/ready
+dist: $(VENV)/ready  ## Build the wheel and the source distribution and check them
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
-clean:
+clean:  ## Remove what was built
 	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples docs/generated
 	rm -f sklearn_static/_serve/engine.cpp sklearn_static/_serve/engine.*.so

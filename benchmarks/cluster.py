@@ -116,7 +116,7 @@ def sum_there(vectorizer: Any, given: list[str], n: int) -> NDArray[np.float64]:
 
 def measure_transform(given: list[str], n: int) -> None:
     """Print a table: making documents, transforming them and adding up their features."""
-    vectorizer = StaticEmbeddingVectorizer(get_model_path()).fit(given[:10])
+    vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given[:10])
     megabytes = len(pickle.dumps(vectorizer)) / 1e6
     print(f"\ntransform, {n:,} short documents; the vectorizer has {megabytes:.0f} MB")
     print(HEAD.format(first="first 1 %, s"))

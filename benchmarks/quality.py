@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--documents", action="store_true", help="print these tables instead")
     parser.add_argument("--size", action="store_true", help="print sizes instead")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".* no known token")
+    warnings.filterwarnings("ignore", message=".* no in-vocabulary token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     memory = joblib.Memory(options.memory, verbose=0)

@@ -315,7 +315,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokenizers", action="store_true", help="only BPE and Unigram")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*no known token")
+    warnings.filterwarnings("ignore", message=".*no in-vocabulary token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     agnews = texts.load("ag_news_7600", options.data)

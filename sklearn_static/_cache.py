@@ -124,7 +124,7 @@ def cache_folder(memory: Any) -> Path | None:
     Raises
     ------
     ValueError
-        If `memory` is an empty text.
+        If `memory` is an empty string.
     """
     if isinstance(memory, str | os.PathLike):
         chosen = os.environ.get(_FOLDER_VARIABLE, "") if memory == "auto" else os.fspath(memory)

@@ -54,7 +54,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
         the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
-        kind, there is nothing to distil: `fit` loads it at its own dimension. `n_components` must
+        kind, there is nothing to distill: `fit` loads it at its own dimension. `n_components` must
         then be the default, None or that dimension, and the other parameters of the distillation
         are ignored. A leading ``~`` is expanded. `from_vectors` puts the table itself here.
 
@@ -69,21 +69,21 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         whatever that is, and any other number is an error.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
-        "vocabulary" makes the table from the teacher's outputs for each token alone, by PCA and
-        Zipf's law. "corpus" also shows the teacher the texts given to `fit` and moves the
-        tokens' vectors so that a text's features come close to its embedding. This takes as long
-        as the teacher needs to read the texts, and is worth it where texts are to be told apart
-        that are like those: accuracy then comes close to the teacher's own.
+        "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
+        by PCA and Zipf's law. "corpus" also runs the teacher on the documents given to `fit` and
+        fits the token vectors so that the features of a document come close to its embedding.
+        This takes as long as the teacher needs for the documents. It pays off when the documents
+        to classify are like these: accuracy is then close to the teacher's own.
 
     alpha : float, default=0.3
-        With ``distill_on="corpus"``, the strength of the ridge. Towards 0 the features of the
-        fitted texts become the teacher's embeddings, overfitting included; the larger it is, the
-        closer all tokens stay to one linear map of the teacher's outputs for them.
+        With ``distill_on="corpus"``, the strength of the ridge penalty. Toward 0 the features of
+        the training documents become the teacher's embeddings, overfitting included; the larger
+        it is, the closer all tokens stay to one linear map of the teacher's outputs for them.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) also gives rows to bigrams, pairs of adjacent tokens. Accuracy rises by a point or
-        so; `transform` takes up to twice as long. With ``distill_on="vocabulary"`` bigrams have
-        values in the lexical components only; with ``lexical_components=0`` there are none.
+        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy rises by about a
+        point; `transform` takes up to twice as long. With ``distill_on="vocabulary"`` bigrams have
+        values in the LSA features only; with ``lexical_components=0`` there are no bigrams.
 
     max_features : int or None, default=30_000
         The maximum number of bigrams: those with the highest document frequency, which must be
@@ -93,58 +93,58 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     lexical_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
-        are appended last; at most the number of documents. They tell which words a document has,
-        where the others tell what it means; a classifier with many labels gains most. "auto" is
+        are appended last; at most the number of documents. They represent which words a document
+        has, the others what it means; a classifier with many labels gains most. "auto" is
         128, or the number of documents if that is smaller; but 0 with a static `model` and
         ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"`` the features do not depend
         on the documents given to `fit`.
 
     max_teacher_tokens : int or None, default=500_000
-        With ``distill_on="corpus"``, how many tokens of texts the teacher reads at most, special
-        tokens included and texts that come again not counted; None has no limit. Beyond it,
-        texts are drawn by `random_state`, and a warning says how many were read. Of a long text
-        the teacher reads the beginning, as far as it is made for.
+        With ``distill_on="corpus"``, the maximum number of tokens that the teacher reads, special
+        tokens included. Duplicate documents count once; None sets no limit. If the documents have
+        more, a sample is drawn with `random_state` and a warning says how many were read. Long
+        documents are truncated to the teacher's maximum length.
 
     sif_coefficient : float or None, default=1e-4
-        The coefficient a of the weight ``a / (a + p)`` of a token, with p its probability by
-        Zipf's law for its rank in the model's vocabulary. None gives all tokens the weight 1. With
-        ``distill_on="corpus"`` these weights are where the fit to the documents starts from.
+        The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
+        Zipf's law given its rank in the teacher's vocabulary [2]_. None gives all tokens the
+        weight 1. With ``distill_on="corpus"`` the fit starts from these weights.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
-        How the teacher's outputs for a token and the special tokens around it become one
-        vector. "auto" does as the teacher's folder says; a plain transformer gets the mean.
+        How the teacher's outputs for a token and the special tokens around it are pooled into
+        one vector. "auto" uses the teacher's own setting; a plain transformer gets the mean.
 
     norm : {"l2"} or None, default="l2"
-        "l2" scales the features of a text to unit length, as ``distill_on="corpus"`` takes for
-        granted. None gives the sum of its vectors, divided by the number of its tokens.
+        "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
+        assumes. None gives the mean: the sum of its vectors divided by its number of tokens.
 
     quantize : {"float16", "int8"} or None, default=None
-        How the table of token vectors is stored. None is float32, or as a static `model` stores
-        it. "int8" keeps a float scale per token, and takes a quarter of the space.
+        How the token vectors are stored. None is float32, or the type of a static `model`.
+        "int8" keeps one float scale per token and takes a quarter of the memory.
 
     min_df : int or float, default=0
-        Tokens and bigrams with a document frequency below this lose their rows, for a small
-        table. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`, a
-        float in [0, 1] a share of them: 1 is one document, 1.0 all of them. Such a token is then
-        ignored, as an unknown one; its neighbors may become a bigram.
+        Tokens and bigrams with a document frequency below this are dropped, which makes the
+        model smaller. As in `TfidfVectorizer`, an int is a number of documents given to `fit`, a
+        float in [0, 1] a share of them: 1 is one document, 1.0 all of them. A dropped token is
+        ignored in `transform`, like an out-of-vocabulary one; its neighbors may form a bigram.
 
     max_length : int or None, default=None
-        How many tokens of a text are read, from its beginning; unknown tokens count. None
-        reads all of it.
+        Documents are truncated to this number of tokens; out-of-vocabulary tokens count. None
+        does not truncate.
 
     missing : {"error", "empty"}, default="error"
-        What a null in X (None, NaN, NA) does: raise an error that names its row, or stand for
-        the empty text.
+        How to treat nulls in X (None, NaN, NA): raise an error that names the rows, or treat
+        them as empty documents.
 
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface, \
 default="auto"
-        Where the teacher's outputs are kept between fits, so that it runs once for each token
-        and each text, however many candidates and folds a search has and in however many
-        processes. "auto" is a folder of the user's cache folder, or the one that the environment
-        variable ``SKLEARN_STATIC_CACHE`` names; a path or a `joblib.Memory` is another folder;
-        None keeps nothing. Kept are vectors by the hash of the teacher's files and of the text,
-        not the text, up to 2 GB or ``SKLEARN_STATIC_CACHE_MB``; those not used for longest go
-        first. `sklearn_static.cache_size` and `sklearn_static.clear_cache` see to it.
+        Where the teacher's outputs are cached between fits, so that the teacher runs once for
+        each token and each document, however many candidates, folds and processes a search has.
+        "auto" is the user's cache folder, or the folder in the environment variable
+        ``SKLEARN_STATIC_CACHE``; a path or a `joblib.Memory` is another folder; None does not
+        cache. The keys are hashes of the teacher's files and the document; documents are not
+        stored. The limit is 2 GB or ``SKLEARN_STATIC_CACHE_MB``; least recently used entries are
+        evicted. See `sklearn_static.cache_size` and `sklearn_static.clear_cache`.
 
     revision : str or None, default=None
         Branch, tag or commit of the model on the hub.
@@ -154,50 +154,50 @@ default="auto"
         available.
 
     batch_size : int, default=256
-        Tokens, or texts of up to 32 tokens, per forward pass of the teacher; fewer where texts
-        are longer.
+        Number of tokens, or of documents of up to 32 tokens, per forward pass of the teacher;
+        fewer if the documents are longer.
 
     trust_remote_code : bool, default=False
-        Whether code that comes with the model may run.
+        Whether to run code that comes with the model.
 
     local_files_only : bool, default=False
-        Whether to stay off the network and use only models that are already on this machine.
+        Whether to use only models that are already on this machine, without network access.
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
-        :obj:`joblib.parallel_config` context, -1 all processors. What is left to the real
-        tokenizer also occupies its own threads (the environment variable
-        ``RAYON_NUM_THREADS`` limits these). In the context of a cluster's backend, such as Dask's,
-        `fit` divides what the teacher reads among the workers: among as many as the context says,
-        unless `n_jobs` is 1. `transform` then counts threads of its own machine, 1 for None.
+        :obj:`joblib.parallel_config` context; -1 means all processors. The documents that need
+        the original tokenizer also use its threads, which the environment variable
+        ``RAYON_NUM_THREADS`` limits. With the joblib backend of a cluster, such as Dask's, `fit`
+        distributes the documents that the teacher reads over the workers, unless `n_jobs` is 1;
+        `transform` still uses threads of its own machine, 1 for None.
 
     verbose : int, default=0
-        From 1 on, `fit` shows a progress bar with the time left while the teacher runs.
+        If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs.
 
     random_state : int, RandomState instance or None, default=None
-        Chooses the texts that the teacher reads beyond `max_teacher_tokens`, and seeds the solver
-        of the lexical components. None is the same as 0, so that the candidates of a search
-        share the teacher's work. The order of the texts does not matter.
+        Seeds the sample of documents when there are more than `max_teacher_tokens`, and the
+        solver of the LSA features. None is the same as 0, so that all candidates of a search
+        share the cached outputs. The order of the documents does not matter.
 
     Attributes
     ----------
     vectors_ : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
-        The weighted vector of each token and each pair of tokens; read-only. Of a quantized
-        table, a float32 copy.
+        The weighted vector of each token and each bigram; read-only. If quantized, a float32
+        copy.
 
     vocabulary_ : dict
-        From each token's string, and each pair's two strings with a space between them, to its
-        row in `vectors_`.
+        A mapping from each token, and each bigram as two tokens separated by a space, to its row
+        in `vectors_`.
 
     explained_variance_ratio_ : ndarray of float64, shape (n_components,)
         Share of the variance of the teacher's outputs that each component explains; with
-        ``distill_on="corpus"`` share of the squared length of its embeddings of the texts.
+        ``distill_on="corpus"``, share of the squared length of its document embeddings.
 
     n_components_ : int
-        Number of features excluding the lexical ones, which are appended last.
+        Number of features excluding the LSA features, which are appended last.
 
     table_ : StaticTable
-        All that `transform` needs.
+        The fitted part: all that `transform` needs.
 
     See Also
     --------
@@ -213,8 +213,8 @@ default="auto"
     teacher's outputs for tokens alone, which all tokens share and whose ridge is chosen by
     leave-one-out error, and a correction for each row. Bigrams are scaled by 1/sqrt(3).
 
-    Tokenization is the teacher's own. Special tokens and unknown tokens count for nothing; a
-    text with no other token becomes a row of zeros, and a warning says how many there were.
+    Tokenization is the teacher's own. Special and out-of-vocabulary tokens are ignored. A document
+    with no in-vocabulary token becomes a row of zeros, and a warning says how many there were.
 
     References
     ----------
@@ -484,7 +484,7 @@ default="auto"
         Raises
         ------
         ValueError
-            If the table has pairs of tokens, if `norm` is None (sentence-transformers would count
+            If the table has bigrams, if `norm` is None (sentence-transformers would count
             unknown tokens) or if there is a `max_length`.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
@@ -500,7 +500,7 @@ default="auto"
         Parameters
         ----------
         X : iterable of str, or table with one column, of length n_documents
-            The training texts: a list, tuple or generator, a NumPy array, a pandas or polars
+            The training documents: a list, tuple or generator, a NumPy array, a pandas or polars
             Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
             say matters with ``distill_on="corpus"``, `lexical_components` and `min_df`.
         y : None
@@ -514,10 +514,10 @@ default="auto"
         Raises
         ------
         TypeError
-            If X is not an ordered collection or holds something that is not a text.
+            If X is not an ordered collection or holds something that is not a string.
         ValueError
-            If X is empty, a single text, has several columns or nulls; if a parameter is out
-            of range; if the model is of a kind that is not known.
+            If X is empty, a single string, has several columns or nulls; if a parameter is out
+            of range; if the model is of an unsupported kind.
         OSError
             If the model cannot be found.
         ImportError
@@ -526,7 +526,7 @@ default="auto"
         Warns
         -----
         UserWarning
-            If the teacher did not read all texts, or if the cache in `memory` failed.
+            If the teacher did not read all documents, or if the cache in `memory` failed.
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` stopped early.
         """
@@ -534,12 +534,12 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
-        """Distil the teacher, then give the features of the training texts.
+        """Distill the teacher, then give the features of the training documents.
 
         Parameters
         ----------
         X : iterable of str, or table with one column, of length n_documents
-            The training texts, as in `fit`.
+            The training documents, as in `fit`.
         y : None
             Ignored.
 
@@ -552,31 +552,31 @@ default="auto"
         return self._fit(documents)._transform(documents)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Pool the vectors of each text's tokens.
+        """Pool the vectors of the tokens of each document.
 
         Parameters
         ----------
         X : iterable of str, or table with one column, of length n_documents
-            The texts, as in `fit`; may be empty.
+            The documents, as in `fit`; may be empty.
 
         Returns
         -------
         features : ndarray of float32, shape (n_documents, n_features)
-            One row per text; zero where a text has no known token.
+            One row per document; zero where a document has no in-vocabulary token.
 
         Raises
         ------
         TypeError
-            If X is not an ordered collection or holds something that is not a text.
+            If X is not an ordered collection or holds something that is not a string.
         ValueError
-            If X is a single text, has several columns, or has nulls.
+            If X is a single string, has several columns, or has nulls.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
 
         Warns
         -----
         UserWarning
-            If texts have no known token, with their number.
+            If documents have no in-vocabulary token, with their number.
         """
         check_is_fitted(self)
         # They may have been set after fit.
@@ -723,7 +723,8 @@ default="auto"
         )
         if n_empty:
             warn(
-                f"{n_empty} of {len(documents)} texts have no known token; their features are zero."
+                f"{n_empty} of {len(documents)} documents have no in-vocabulary token; their "
+                "features are zero."
             )
         return features
 

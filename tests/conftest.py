@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -34,6 +38,35 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     """A vectorizer fitted on the tiny BERT; not to be changed."""
     return StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0).fit(texts)
+
+
+@pytest.fixture(scope="session")
+def binary(texts):
+    return np.array([["long", "short"][len(text) < 200] for text in texts])
+
+
+@pytest.fixture(scope="session")
+def classes(texts):
+    return np.array([["a", "b", "c", "d"][min(len(text) // 150, 3)] for text in texts])
+
+
+@pytest.fixture(scope="session")
+def numbers(texts):
+    return np.array([len(text) / 100 for text in texts])
+
+
+@pytest.fixture(scope="session")
+def with_bigrams(bert_folder, texts):
+    vectorizer = StaticEmbeddingVectorizer(
+        bert_folder, n_components=8, ngram_range=(1, 2), lexical_components=6, min_df=0
+    )
+    return vectorizer.fit(texts)
+
+
+@pytest.fixture(scope="session")
+def pipeline(fitted, texts, classes):
+    """A linear classifier of four classes; not to be changed."""
+    return make_pipeline(clone(fitted), LogisticRegression()).fit(texts, classes)
 
 
 @pytest.fixture

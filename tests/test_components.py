@@ -21,8 +21,8 @@ def outputs() -> np.ndarray:
 
 def test_pca_rotates_the_centred_outputs(outputs):
     scores, ratio = pca(outputs, None)
-    centred = outputs.astype(float) - outputs.mean(axis=0, dtype=float)
-    np.testing.assert_allclose(scores @ scores.T, centred @ centred.T, atol=1e-8)
+    centered = outputs.astype(float) - outputs.mean(axis=0, dtype=float)
+    np.testing.assert_allclose(scores @ scores.T, centered @ centered.T, atol=1e-8)
     covariance = scores.T @ scores
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-8)
     assert ratio.sum() == pytest.approx(1)

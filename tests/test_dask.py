@@ -28,6 +28,8 @@ import dask.bag
 import dask.dataframe
 from distributed import Client, KilledWorker, LocalCluster
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -269,7 +271,7 @@ class TestTransform:
         with pytest.raises(ValueError, match="X has 1 missing values, in rows 1"):
             sklearn_static.dask.transform(fitted, X).compute()
         forgiving = pickle.loads(pickle.dumps(fitted)).set_params(missing="empty")
-        with pytest.warns(UserWarning, match="1 of 3 texts"):
+        with pytest.warns(UserWarning, match="1 of 3 documents"):
             expected = forgiving.transform(series)
         features = sklearn_static.dask.transform(forgiving, X).compute()
         np.testing.assert_array_equal(features, expected)

@@ -19,7 +19,7 @@ from teachers import awkward_texts, save_sentence_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* no known token")
+pytestmark = pytest.mark.filterwarnings("ignore:.* no in-vocabulary token")
 QUANTIZE = [None, "float16", "int8"]
 FAMILIES = ["bert", "roberta", "xlm-roberta"]
 
@@ -411,7 +411,9 @@ class TestDamage:
         (plain / "config.json").unlink()
         settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
         write_json(plain / "config_sentence_transformers.json", settings)
-        with pytest.raises(ValueError, match="puts 'the list of ' before every text, which is not"):
+        with pytest.raises(
+            ValueError, match="puts 'the list of ' before every document, which is not"
+        ):
             self.load(plain)
 
     @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])

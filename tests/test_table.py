@@ -47,7 +47,7 @@ def test_l2_gives_the_direction_of_the_mean(table, texts):
     )
 
 
-def test_neighbours_do_not_matter(table, texts):
+def test_neighbors_do_not_matter(table, texts):
     together = features_of(table, texts)
     alone = np.vstack([features_of(table, [text]) for text in texts])
     np.testing.assert_array_equal(together, alone)

@@ -188,8 +188,8 @@ class TestErrors:
         [
             ({"activation_function": "os.system"}, "'os.system' is not one of torch.nn's"),
             ({"activation_function": "torch.nn.modules.x.nope"}, "is not one of torch.nn's"),
-            ({"use_residual": True}, "use_residual is not supported"),
-            ({"module_input_name": "token_embeddings"}, "'token_embeddings' is not known"),
+            ({"use_residual": True}, "use_residual is unsupported"),
+            ({"module_input_name": "token_embeddings"}, "'token_embeddings' is unsupported"),
         ],
     )
     def test_unknown_dense(self, settings, message, tmp_path):

@@ -115,7 +115,7 @@ class TestFit:
             (None, TypeError, "NoneType"),
             ([1, 2], TypeError, "got int in row 0"),
             (["a", None], ValueError, "1 missing values, in rows 1"),
-            (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column of texts"),
+            (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column of documents"),
         ],
     )
     @pytest.mark.parametrize("method", ["fit", "fit_transform"])
@@ -213,7 +213,7 @@ class TestTransform:
             )
         empty = sum(not f.any() for f in features)
         if empty:
-            with pytest.warns(UserWarning, match=f"{empty} of {len(documents)} texts"):
+            with pytest.warns(UserWarning, match=f"{empty} of {len(documents)} documents"):
                 result = vectorizer.transform(documents)
         else:
             result = vectorizer.transform(documents)
@@ -249,7 +249,9 @@ class TestTransform:
         assert "reads whole texts" in capsys.readouterr().out
 
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
-        with pytest.warns(UserWarning, match="3 of 4 texts have no known token") as caught:
+        with pytest.warns(
+            UserWarning, match="3 of 4 documents have no in-vocabulary token"
+        ) as caught:
             features = fitted.transform(["", "字", "[SEP]", "the"])
         assert len(caught) == 1
         assert caught[0].filename == __file__
@@ -257,7 +259,7 @@ class TestTransform:
 
     def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
-        with pytest.warns(UserWarning, match="1 of 2 texts") as caught:
+        with pytest.warns(UserWarning, match="1 of 2 documents") as caught:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
 
@@ -270,7 +272,7 @@ class TestTransform:
         vectorizer = StaticEmbeddingVectorizer(
             bert_folder, n_components=8, missing="empty", lexical_components=0
         )
-        with pytest.warns(UserWarning, match="1 of 2 texts"):
+        with pytest.warns(UserWarning, match="1 of 2 documents"):
             features = vectorizer.fit_transform(["the", None])
         assert not features[1].any()
 

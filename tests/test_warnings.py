@@ -22,7 +22,9 @@ LABELS = [0, 1, 0, 1]
 TEXTS = ["the list", "", "a name", "the value"]
 
 
-def check(call: Callable[[], object], said: str = "1 of 4 texts have no known token") -> None:
+def check(
+    call: Callable[[], object], said: str = "1 of 4 documents have no in-vocabulary token"
+) -> None:
     """Each warning is at the line of `call`, which is one line long."""
     with pytest.warns(UserWarning, match=said) as caught:
         call()

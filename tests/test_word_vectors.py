@@ -42,7 +42,11 @@ def test_a_line_of_another_format(content, message, tmp_path):
         read_words(tmp_path / "vectors.txt", None)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", gzip.compress(b"cat 1 2\n" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", gzip.compress(b"cat 1 2\n" * 99)[:-9]],
+    ids=["bytes", "a truncated gzip file"],
+)
 def test_a_file_that_is_no_text(content, tmp_path):
     (tmp_path / "vectors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{tmp_path / 'vectors'} (is not text|ends) after line"):

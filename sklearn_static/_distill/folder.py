@@ -170,7 +170,7 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
     OSError
         If there is no such model or a file of it is missing.
     ValueError
-        If the folder has a module or a setting that is not known.
+        If the folder has an unsupported module or setting.
     """
     modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
@@ -236,8 +236,8 @@ def _read_modules(
             dense_paths.append(path)
         elif kind not in ("Normalize", "Dropout"):  # dropout is off
             raise ValueError(
-                f"model={source.model!r} has a module {module['type']!r} that is not known; known "
-                "are Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
+                f"model={source.model!r} has the unsupported module {module['type']!r}; supported: "
+                "Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
             )
         kinds.append(kind)
     # The length of a token's vector matters, so a Normalize at the end is left out.
@@ -260,7 +260,7 @@ def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
     unknown = set(modes) - set(_POOLING_FLAGS.values())
     if unknown:
         raise ValueError(
-            f"Pooling {unknown.pop()!r} is not known; known are "
+            f"Pooling {unknown.pop()!r} is unsupported; supported: "
             f"{', '.join(_POOLING_FLAGS.values())}."
         )
     return modes or ("mean",)

@@ -205,9 +205,9 @@ def _load_dense(source: Source, path: str) -> nn.Module:
     settings = source.json(join(path, "config.json"), required=True)
     where = f"model={source.model!r}, Dense module {path!r}"
     if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise ValueError(f"{where}: input {settings['module_input_name']!r} is not known.")
+        raise ValueError(f"{where}: input {settings['module_input_name']!r} is unsupported.")
     if settings.get("use_residual"):
-        raise ValueError(f"{where}: use_residual is not supported.")
+        raise ValueError(f"{where}: use_residual is unsupported.")
     linear = nn.Linear(
         settings["in_features"], settings["out_features"], settings.get("bias", True)
     )

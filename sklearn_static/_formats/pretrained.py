@@ -89,13 +89,13 @@ def _layout(source: Source) -> _Layout | None:
         return None
     if kinds not in (["StaticEmbedding"], ["StaticEmbedding", "Normalize"]):
         raise ValueError(
-            f"model={source.model!r} has the modules {', '.join(kinds)}; known behind a "
-            "StaticEmbedding is Normalize alone."
+            f"model={source.model!r} has the modules {', '.join(kinds)}; only Normalize "
+            "is supported after StaticEmbedding."
         )
     prompt = default_prompt(source)
     if prompt:
         raise ValueError(
-            f"model={source.model!r} puts {prompt!r} before every text, which is "
+            f"model={source.model!r} puts {prompt!r} before every document, which is "
             "not supported; take default_prompt_name out of config_sentence_transformers.json."
         )
     path = modules[0]["path"]

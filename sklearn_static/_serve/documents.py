@@ -92,7 +92,7 @@ def batches(documents: list[str]) -> Iterator[slice]:
 def _items(X: Any) -> list[Any]:
     """Give the elements of X's one column."""
     if isinstance(X, str):
-        raise ValueError("X must be a collection of texts, got a single str; pass [text].")
+        raise ValueError("X must be a collection of documents, got a single str; pass [text].")
     if _package(X) == "dask":
         raise TypeError(
             f"X must be in memory, got {_kind(X)}; import sklearn_static.dask and call "
@@ -100,12 +100,12 @@ def _items(X: Any) -> list[Any]:
         )
     shape = getattr(X, "shape", None)
     if isinstance(X, (bytes, Mapping, Set)) or (shape is None and not isinstance(X, Iterable)):
-        raise TypeError(f"X must be an ordered collection of texts, got {_kind(X)}{_cure(X)}.")
+        raise TypeError(f"X must be an ordered collection of documents, got {_kind(X)}{_cure(X)}.")
     if shape is not None and len(shape) != 1:
         if len(shape) != 2 or shape[1] != 1:
             raise ValueError(
-                f"X must have one column of texts, got shape {tuple(shape)}; select the column, "
-                "or use one vectorizer per column in a ColumnTransformer."
+                f"X must have one column of documents, got shape {tuple(shape)}; select the "
+                "column, or use one vectorizer per column in a ColumnTransformer."
             )
         X = _only_column(X)
     for method in ("tolist", "to_list", "to_pylist"):  # pandas and NumPy, polars, pyarrow
@@ -135,7 +135,7 @@ def _only_column(X: Any) -> Any:
         return X.to_series(0)
     if hasattr(X, "column"):  # pyarrow
         return X.column(0)
-    raise TypeError(f"X must be a collection of texts, got {_kind(X)}.")
+    raise TypeError(f"X must be a collection of documents, got {_kind(X)}.")
 
 
 def _texts(items: list[Any], missing: str) -> list[str]:
@@ -150,13 +150,13 @@ def _texts(items: list[Any], missing: str) -> list[str]:
             missing_rows.append(row)
         else:
             cure = "; decode it first" if isinstance(item, bytes) else ""
-            raise TypeError(f"X must hold texts (str), got {_kind(item)} in row {row}{cure}.")
+            raise TypeError(f"X must hold documents (str), got {_kind(item)} in row {row}{cure}.")
     if missing_rows and missing == "error":
         rows = ", ".join(map(str, missing_rows[:_SHOWN_ROWS]))
         more = ", ..." if len(missing_rows) > _SHOWN_ROWS else ""
         raise ValueError(
             f"X has {len(missing_rows)} missing values, in rows {rows}{more}; "
-            "missing='empty' treats them as empty texts."
+            "missing='empty' treats them as empty documents."
         )
     return documents
 

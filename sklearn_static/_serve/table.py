@@ -1,4 +1,4 @@
-"""The fitted model: one vector per token, and a text as the pool of its tokens' vectors."""
+"""The fitted model: one vector per token, and a document as the pool of its tokens' vectors."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
