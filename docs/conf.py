@@ -14,6 +14,7 @@ copyright = f"2026, {author}"
 version = release = __version__
 
 extensions = [
+    "myst_parser",  # for the changelog, which is Markdown
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -44,7 +45,8 @@ html_theme_options = {
 }
 # Pages without subpages have nothing to show in the left sidebar.
 html_sidebars = {
-    page: [] for page in ("index", "install", "getting_started", "benchmarks", "development")
+    page: []
+    for page in ("index", "install", "getting_started", "benchmarks", "changelog", "development")
 }
 
 html_math_renderer = "mathml"
