@@ -96,13 +96,20 @@ nitpick_ignore_regex = [
 ]
 
 
+def _mathml(formula: str, display: str) -> str:
+    mathml = convert(formula, display=display)
+    if "\\" in mathml:  # it leaves in place what it does not know
+        raise ValueError(f"latex2mathml cannot convert {formula!r}")
+    return mathml
+
+
 def _inline_math(writer: Any, node: Any) -> None:
-    writer.body.append(convert(node.astext()))
+    writer.body.append(_mathml(node.astext(), "inline"))
     raise SkipNode
 
 
 def _block_math(writer: Any, node: Any) -> None:
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="math">{_mathml(node.astext(), "block")}</div>')
     raise SkipNode
 
 

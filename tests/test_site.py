@@ -1,6 +1,7 @@
 """The built documentation (make docs) in a browser, wide and on a phone, and its internal links."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from sklearn_static import StaticEmbeddingVectorizer
+
 SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 WIDTHS = {"wide": 1440, "phone": 390}
@@ -22,6 +25,7 @@ PAGES = sorted(
     if page.relative_to(SITE).parts[0] != "_static"
 )
 SECONDS = 300
+ADDRESS = "https://sklearn-static.github.io/sklearn-static/"
 
 pytestmark = [
     pytest.mark.site,
@@ -173,3 +177,18 @@ def test_internal_links(page):
         # The theme's menus have a link to the top, and a script reads the others.
         if anchor and there.suffix == ".html":
             assert anchor in links(there).anchors, target
+
+
+@pytest.mark.parametrize("file", ["README.md", "benchmarks/README.md"])
+def test_links_from_a_readme(file):
+    readme = (SITE.parents[2] / file).read_text(encoding="utf-8")
+    targets = re.findall(re.escape(ADDRESS) + r"([^)\s]*)", readme)
+    assert targets
+    for target in targets:
+        assert (SITE / target).exists(), target
+
+
+def test_link_from_the_html_representation():
+    link = StaticEmbeddingVectorizer()._get_doc_link()
+    assert link.startswith(ADDRESS)
+    assert (SITE / link.removeprefix(ADDRESS)).exists()
