@@ -40,7 +40,8 @@ test-lowest: .venv-lowest/ready
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet -c constraints.txt pip
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch
-	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster \
+		--group serving
 	touch $@
 
 bench: $(VENV)/ready
@@ -50,6 +51,7 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/quality.py --size
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/serving.py
 
 docs: $(VENV)/ready
 	$(PIP) --group docs
