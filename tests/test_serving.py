@@ -211,6 +211,20 @@ def test_both_workers_answer(server, pipeline, texts):
 
 
 @linux
+def test_a_connection_that_is_used_again_is_not_slow(server):
+    """Without TCP_NODELAY every answer after the first waits 40 ms for an acknowledgment."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        connection.request("POST", "/predict", b'["a list"]', JSON)
+        assert json.loads(connection.getresponse().read())["labels"]
+        seconds.append(time.perf_counter() - start)
+    connection.close()
+    assert min(seconds[5:]) < 0.03
+
+
+@linux
 def test_the_workers_map_the_file_and_have_no_torch(server, model, pipeline):
     size = pipeline[0].table_.stored.nbytes
     for pid in server.workers():
