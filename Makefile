@@ -43,7 +43,8 @@ test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet -c constraints.txt pip
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch
-	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt -e ".[distill,demo]" --group test --group cluster \
+		--group serving
 	touch $@
 
 bench: $(VENV)/ready  ## Speed and accuracy beside other libraries
@@ -53,6 +54,7 @@ bench: $(VENV)/ready  ## Speed and accuracy beside other libraries
 	$(BIN)/python benchmarks/quality.py --size
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/serving.py
 
 docs: $(VENV)/ready  ## Build the documentation
 	$(PIP) --group docs
