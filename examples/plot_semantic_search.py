@@ -79,6 +79,6 @@ ax.legend()
 plt.show()
 
 # %%
-# Summaries and paragraphs share many exact words, which is what TF-IDF looks for, and it is ahead
-# of the default static embeddings. Fitted to the paragraphs, static embeddings find more than
-# both: with ten results, four of five paragraphs.
+# Summaries and paragraphs share many exact words, which is what TF-IDF looks for: for the first ten
+# results it is ahead of the default static embeddings. Fitted to the paragraphs, static embeddings
+# find more than both: with ten results, four of five paragraphs.
