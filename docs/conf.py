@@ -14,7 +14,6 @@ copyright = f"2026, {author}"
 version = release = __version__
 
 extensions = [
-    "myst_parser",  # for the changelog, which is Markdown
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
