@@ -58,6 +58,7 @@ bench: $(VENV)/ready  ## Speed and accuracy beside other libraries
 
 docs: $(VENV)/ready  ## Build the documentation
 	$(PIP) --group docs
+	rm -rf docs/_build  # or pages that are gone would stay
 	$(BIN)/python -m sphinx -n -W -b html docs docs/_build/html
 
 dist: $(VENV)/ready  ## Build the wheel and the source distribution and check them
