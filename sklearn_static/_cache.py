@@ -192,7 +192,7 @@ class Store:
         return {key: self._values[key] for key in keys if key in self._values}
 
     def put(self, values: dict[bytes, bytes]) -> None:
-        """Store values; where it gets too much, drop those that were not used for longest.
+        """Store values; above the limit, evict the least recently used ones.
 
         Parameters
         ----------

@@ -48,7 +48,7 @@ def cut_rule(tokenizer: Tokenizer) -> Rule | None:
     Returns
     -------
     rule : {"characters", "words", "spaces", "byte-level", "letters first"} or None
-        None if it is not known that the tokens of a document are those of its parts.
+        None if no rule guarantees that the tokens of a document are those of its parts.
     """
     state = json.loads(tokenizer.to_str())
     normalizers = flat(state["normalizer"], "normalizers")

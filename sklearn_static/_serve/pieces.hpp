@@ -166,7 +166,7 @@ public:
 
     // Whether to cut at white space and drop it, else before a space between two plain characters.
     bool drops_spaces = false;
-    // Splits plain pieces; null where it is not known how.
+    // Splits plain pieces; null if the model is unsupported.
     std::unique_ptr<Subwords> subwords;
 
     Pieces() : young_(std::make_shared<PieceTable>(kSlots)), old_(std::make_shared<PieceTable>(1)) {}
