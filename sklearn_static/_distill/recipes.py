@@ -258,8 +258,7 @@ def vocabulary_table(
     check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), quantize)
     check_n_components(n_components, outputs.find_dimension())
     vectors, shares = pca(outputs.of_vocabulary(), n_components)
-    if sif_coefficient is not None:
-        vectors *= sif_weights(zipf_probabilities(len(vectors)), sif_coefficient)[:, None]
+    vectors = _weighted(vectors, sif_coefficient)
     return Rows(tokenizer, vectors.astype(np.float32)), shares
 
 
@@ -348,9 +347,7 @@ def corpus_table(
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
     targets = embeddings @ directions[:, :n_fitted]
-    start = token_outputs @ directions
-    if sif_coefficient is not None:
-        start *= sif_weights(zipf_probabilities(n_tokens), sif_coefficient)[:, None]
+    start = _weighted(token_outputs @ directions, sif_coefficient)
     vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
@@ -447,3 +444,10 @@ def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
     rows, offsets = tokenizer.tokenize(documents).to_arrays()
     real_rows, real_offsets = tokenizer.vocabulary.tokens(documents)
     return np.array_equal(offsets, real_offsets) and np.array_equal(rows, real_rows)
+
+
+def _weighted(vectors: NDArray[np.float64], sif_coefficient: float | None) -> NDArray[np.float64]:
+    """Give the vectors of all tokens the weights of Zipf's law."""
+    if sif_coefficient is None:
+        return vectors
+    return vectors * sif_weights(zipf_probabilities(len(vectors)), sif_coefficient)[:, None]

@@ -78,13 +78,14 @@ def fit_rows(
     scaled = (by_length @ counts @ diags(weights)).tocsr().astype(np.float32)
     tokens = scaled[:, :n_tokens]
     sums = tokens @ start
-    shared = start * (np.vdot(sums, embeddings) / (np.vdot(sums, sums) or 1))
+    scale = np.vdot(sums, embeddings) / (np.vdot(sums, sums) or 1)
+    rest = embeddings - scale * sums
     mean_outputs = tokens @ outputs
-    shared += outputs @ _map(mean_outputs, embeddings - tokens @ shared)
-    rest = (embeddings - tokens @ shared).astype(np.float32)
+    shared_map = _map(mean_outputs, rest)
+    rest = (rest - mean_outputs @ shared_map).astype(np.float32)
     penalty = alpha * float(tokens.multiply(tokens).sum()) / len(lengths)
     rows = solve_ridge(scaled, rest, penalty) * weights[:, None]
-    rows[:n_tokens] += shared
+    rows[:n_tokens] += scale * start + outputs @ shared_map
     return rows
 
 
