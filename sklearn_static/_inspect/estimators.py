@@ -278,8 +278,7 @@ def _vectorizers(part: Any) -> Iterator[StaticEmbeddingVectorizer]:
 
 def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
     """Give the steps of nested pipelines, and of what a search found best."""
-    if hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
+    estimator = _best(estimator)
     if not isinstance(estimator, Pipeline):
         yield name or _kind(estimator), estimator
         return
@@ -289,10 +288,16 @@ def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
             yield from _steps(prefix + step_name, step)
 
 
-def _as_input(estimator: Any, documents: list[str]) -> Any:
-    """Give documents in the shape that the estimator was fitted on."""
+def _best(estimator: Any) -> Any:
+    """Give what a search found best, and any other estimator as it is."""
     while hasattr(estimator, "best_estimator_"):
         estimator = estimator.best_estimator_
+    return estimator
+
+
+def _as_input(estimator: Any, documents: list[str]) -> Any:
+    """Give documents in the shape that the estimator was fitted on."""
+    estimator = _best(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     first = next(_steps("", estimator))[1]
     if names is None and not isinstance(first, ColumnTransformer):

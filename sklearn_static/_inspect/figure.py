@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sklearn_static._inspect.notebook import largest_contribution, number
+from sklearn_static._inspect.notebook import LESS, MORE, largest_contribution, number, strength
 from sklearn_static._inspect.spans import Segment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MORE, _LESS = (0.26, 0.52, 0.96), (0.95, 0.47, 0.16)
-_STRONGEST = 0.6
 # In points, of 1/72 inch.
 _SIZE, _SMALL = 11.0, 9.0
 _LINE = 20.0
@@ -115,8 +113,9 @@ def _lay_out(segments: list[Segment], width: float) -> Iterator[Piece]:
             elif text.isspace():
                 yield from place()
                 text = text.replace("\t", _SPACES)
-                yield Piece(text, segment.contribution, line, x, _text_width(text, _SIZE))
-                x += _text_width(text, _SIZE)
+                text_width = _text_width(text, _SIZE)
+                yield Piece(text, segment.contribution, line, x, text_width)
+                x += text_width
             else:
                 word.append((text, segment.contribution, _text_width(text, _SIZE)))
     yield from place()
@@ -147,8 +146,8 @@ def _write(ax: "Axes", x: float, y: float, text: str, size: float) -> None:
 
 
 def _color(contribution: float, largest: float) -> tuple[float, float, float, float]:
-    strength = _STRONGEST * abs(contribution) / (largest or 1)
-    return (*(_MORE if contribution > 0 else _LESS), strength)
+    red, green, blue = MORE if contribution > 0 else LESS
+    return red / 255, green / 255, blue / 255, strength(contribution, largest)
 
 
 def _text_width(text: str, size: float) -> float:

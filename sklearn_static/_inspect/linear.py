@@ -74,7 +74,7 @@ def linear_map(explained: Explained) -> LinearMap:
     Raises
     ------
     NotLinearError
-        If a step is not known to be affine, or if the decisions are not.
+        If a step is of an unsupported kind, or if the decisions are not affine.
     """
     _check_linear(explained)
     n_features = explained.vectorizer.table_.n_components

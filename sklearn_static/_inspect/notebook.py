@@ -6,9 +6,11 @@ from sklearn_static._inspect.spans import Segment
 
 # Strong enough to be seen, and weak enough for the text on it to have a contrast of 4.5.
 _STRONGEST = 0.6
+# What speaks for the decision and what speaks against it, in sRGB from 0 to 255.
+MORE, LESS = (66, 133, 244), (242, 120, 40)
 _LIGHT = (
     "--text:#1f2328;--muted:#59636e;--card:#ffffff;--line:#d1d9e0;"
-    "--more:66 133 244;--less:242 120 40"
+    f"--more:{' '.join(map(str, MORE))};--less:{' '.join(map(str, LESS))}"
 )
 _DARK = (
     "--text:#f0f3f6;--muted:#a2abb5;--card:#16191d;--line:#3d444d;"
@@ -92,6 +94,24 @@ def largest_contribution(segments: list[Segment]) -> float:
     return max((abs(segment.contribution or 0) for segment in segments), default=0.0)
 
 
+def strength(contribution: float, largest: float) -> float:
+    """Give how opaque the color of a contribution is.
+
+    Parameters
+    ----------
+    contribution : float
+        The contribution.
+    largest : float
+        The one with the strongest color, or 0.
+
+    Returns
+    -------
+    strength : float
+        From 0 for none to what keeps the text readable.
+    """
+    return _STRONGEST * abs(contribution) / (largest or 1)
+
+
 def number(value: float) -> str:
     """Write a number with its sign, in three digits.
 
@@ -113,6 +133,6 @@ def _span(segment: Segment, largest: float) -> str:
     if segment.contribution is None:
         return text
     title = escape(f"{segment.text}: {number(segment.contribution)}")
-    part = _STRONGEST * abs(segment.contribution) / (largest or 1)
+    part = strength(segment.contribution, largest)
     side = "more" if segment.contribution > 0 else "less"
     return f'<span class="token {side}" style="--part:{part:.3f}" title="{title}">{text}</span>'
