@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch goes in first and alone: with it there, nothing else brings in another build of it.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints.txt
+# Two processes of one thread each: with more threads they only get into each other's way.
+PYTEST := -m pytest --numprocesses=2 --dist=worksteal
 
 .PHONY: help quickstart test test-lowest fuzz lint docs bench dist clean
 
@@ -12,9 +14,8 @@ help:  ## List the commands
 quickstart: $(VENV)/ready  ## Run the first example
 	$(BIN)/python examples/quickstart.py
 
-# Two processes of one thread each: with more threads they only get into each other's way.
 test: $(VENV)/ready lint  ## All checks and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --cov
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov
 
 fuzz: $(VENV)/ready  ## Damage 2,000 folders and 2,000 joblib files
 	$(BIN)/python tests/fuzz.py --rounds 2000
@@ -37,7 +38,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 
 # torch is newer than its lower bound: constraints-lowest.txt says why.
 test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses=2 --dist=worksteal -m "not peers"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) -m "not peers"
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
 	$(PYTHON) -m venv .venv-lowest
