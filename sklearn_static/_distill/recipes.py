@@ -22,6 +22,7 @@ from sklearn_static._distill.inputs import Inputs, usable_tokens
 from sklearn_static._distill.lexical import with_lexical_rows
 from sklearn_static._distill.requirements import import_for_fit
 from sklearn_static._distill.ridge import fit_rows
+from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams
@@ -346,8 +347,9 @@ def corpus_table(
     learned = most_frequent_bigrams(read, n_tokens, max_features) if bigrams else None
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
-    targets = embeddings @ directions[:, :n_fitted]
-    start = _weighted(token_outputs @ directions, sif_coefficient)
+    scaled = directions * column_scales(shares, len(embeddings))
+    targets = smoothed(embeddings) @ scaled[:, :n_fitted]
+    start = _weighted(token_outputs @ scaled, sif_coefficient)
     vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
