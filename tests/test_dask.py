@@ -179,7 +179,7 @@ class TestFit:
             with pytest.raises(KilledWorker) as caught:
                 logged.set_params(distill_on="corpus").fit(texts)
         (note,) = caught.value.__notes__
-        assert "outputs by now; calling fit again runs the teacher on the others." in note
+        assert "outputs; calling fit again runs the teacher on the others only." in note
         n_kept = int(note.split()[3])
         assert n_kept > 0
         monkeypatch.setenv("LOG", str(folder / "here"))

@@ -80,6 +80,6 @@ for device in {devices}:
 """
     for device, message in zip(devices, run(code).splitlines(), strict=True):
         assert message.startswith(
-            f"device={device!r} cannot be used; on this machine there are cpu"
+            f"device={device!r} cannot be used; available on this machine: cpu"
         )
         assert "None takes the best" in message

@@ -107,7 +107,7 @@ class TestEmbeddings:
         folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
         settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
         write_json(folder / "config_sentence_transformers.json", settings)
-        with pytest.raises(ValueError, match="puts 'the list of ' before every text and leaves"):
+        with pytest.raises(ValueError, match="puts 'the list of ' before every document and excl"):
             vectorizer.set_params(model=folder).fit(texts)
 
 
@@ -295,7 +295,7 @@ class TestBudget:
     def test_the_warning_counts(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=2000, memory=None)
         said = (
-            r"The teacher read \d\d of \d+ documents, .*=2000 goes; "
+            r"The teacher read \d\d of \d+ distinct documents, .*=2000; "
             r"the others would take about \d+ s"
         )
         with pytest.warns(UserWarning, match=said) as caught:

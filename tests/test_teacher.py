@@ -186,8 +186,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"activation_function": "os.system"}, "'os.system' is not one of torch.nn's"),
-            ({"activation_function": "torch.nn.modules.x.nope"}, "is not one of torch.nn's"),
+            ({"activation_function": "os.system"}, "'os.system' is unsupported; supported"),
+            (
+                {"activation_function": "torch.nn.modules.x.nope"},
+                "nope' is unsupported; supported: those of torch.nn",
+            ),
             ({"use_residual": True}, "use_residual is unsupported"),
             ({"module_input_name": "token_embeddings"}, "'token_embeddings' is unsupported"),
         ],
@@ -235,7 +238,7 @@ class TestErrors:
             intermediate_size=64,
         )
         transformers.BertModel(config).save_pretrained(folder)
-        with pytest.raises(ValueError, match="knows only 100 tokens: they do not belong together"):
+        with pytest.raises(ValueError, match="has only 100 tokens: they do not belong together"):
             run(folder)
 
     def test_outputs_that_are_not_finite(self, tmp_path):
