@@ -172,11 +172,11 @@ class TestFailures:
         (tmp_path / "file").touch()
         vectorizer.set_params(memory=tmp_path / "file" / "cache")
         with pytest.warns(
-            UserWarning, match=r"outputs are not kept, .*file/cache failed"
+            UserWarning, match=r"outputs are not cached, .*file/cache failed"
         ) as caught:
             vectorizer.set_params(distill_on="corpus").fit([f"text {i}" for i in range(8)])
         assert len(caught) == 1
-        with pytest.warns(UserWarning, match="not kept"):
+        with pytest.warns(UserWarning, match="not cached"):
             vectors = vectorizer.set_params(distill_on="vocabulary").fit(["a"]).vectors_
         np.testing.assert_array_equal(vectors, expected)
 
@@ -267,7 +267,7 @@ with warnings.catch_warnings(record=True) as caught:
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         kept, closed = done.stdout.splitlines() or (done.stderr, "")
         assert kept == "0"
-        assert closed == """{b'key': b'value'} ["The teacher's outputs are not kept, "]"""
+        assert closed == """{b'key': b'value'} ["The teacher's outputs are not cached"]"""
         assert done.stderr.count("  0%|") == 1  # the first fit alone
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
@@ -283,7 +283,7 @@ with warnings.catch_warnings(record=True) as caught:
 print([str(w.message)[:36] for w in caught], fitted.vectors_.shape)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        expected = f"['The teacher\\'s outputs are not kept, '] ({N_TOKENS}, 9)\n"
+        expected = f"['The teacher\\'s outputs are not cached'] ({N_TOKENS}, 9)\n"
         assert done.stdout.replace('"', "'") == expected.replace("\\'", "'"), done.stderr
 
 

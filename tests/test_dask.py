@@ -285,7 +285,7 @@ class TestTransform:
             sklearn_static.dask.transform(fitted, X["text"], column="text")
         with pytest.raises(TypeError, match=r"dask\.bag\.Bag, .*, got builtins\.list; vectorizer"):
             sklearn_static.dask.transform(fitted, ["a"])
-        with pytest.raises(TypeError, match="got Pipeline; of a pipeline, pass the step"):
+        with pytest.raises(TypeError, match="got Pipeline; for a pipeline, pass its"):
             sklearn_static.dask.transform(make_pipeline(fitted), X["text"])
         with pytest.raises(sklearn.exceptions.NotFittedError):
             sklearn_static.dask.transform(clone(fitted), X["text"])

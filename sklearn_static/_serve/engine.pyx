@@ -2,10 +2,10 @@
 # distutils: language = c++
 """Compiled code from documents to rows of tokens to features.
 
-Whatever the C++ headers in this folder cannot tokenize, they report, and the original tokenizer
-does it here. The GIL is held for this and for writing the results to the shared tables, so that no
-other lock is needed and the tables are consistent after a fork; it is released while documents are
-read and rows are summed.
+The C++ headers in this folder report what they cannot tokenize, and the original tokenizer does it
+here. The GIL is held for this and for writing the results to the shared tables, so that no other
+lock is needed and the tables are consistent after a fork; it is released while documents are read
+and rows are summed.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
