@@ -1,4 +1,4 @@
-"""A Dask cluster of two processes: fit, searches and transform give what one process gives."""
+"""A Dask cluster of two processes: fit, searches and transform match a single process."""
 
 import gc
 import os
@@ -63,7 +63,7 @@ def teacher(folder):
 
 @pytest.fixture
 def log(folder):
-    """The file in which workers note what they run the teacher on."""
+    """The log of the inputs on which workers run the teacher."""
     (folder / "log").write_text("")
     (folder / "kill").write_text("")
     return folder / "log"
@@ -82,7 +82,7 @@ def logged(teacher, log, tmp_path):
 
 @pytest.fixture(scope="module")
 def expected(teacher, texts, folder):
-    """What one process makes of the texts."""
+    """The result of a single process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOG", os.devnull)
         patch.setenv("KILL", os.devnull)
@@ -157,7 +157,7 @@ class TestFit:
         assert set(once.values()) == {1}
         assert len(once) == N_TOKENS + len(set(texts))
         scores = search.cv_results_["mean_test_score"]
-        search.fit(texts, labels)  # here, by the outputs of the workers
+        search.fit(texts, labels)  # in this process, with the cached outputs of the workers
         np.testing.assert_array_equal(search.cv_results_["mean_test_score"], scores)
         assert runs(log) == once
 
@@ -187,7 +187,7 @@ class TestFit:
         assert len(runs(folder / "here")) == len(set(texts)) - n_kept
 
     def deadly(self, vectorizer, texts) -> str:
-        """Give the input of a text of middle length, as it is in the log."""
+        """Return the input of a document of medium length, as in the log."""
         tokenizer = vectorizer.table_.vocabulary.tokenizer
         inputs = [tokenizer.encode(text).ids for text in set(texts)]
         ids = sorted(inputs, key=lambda ids: (min(len(ids), 64), ids))[len(inputs) // 8]

@@ -1,4 +1,4 @@
-"""What the files of a teacher say, and what is said of files that are none."""
+"""Reading the files of a teacher, and the errors for unsupported files."""
 
 import json
 import shutil

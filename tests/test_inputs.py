@@ -1,4 +1,4 @@
-"""What the teacher reads."""
+"""The inputs of the teacher."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
 
 
 class Counting(Vocabulary):
-    """A vocabulary that notes which documents its tokenizer reads."""
+    """A vocabulary that records which documents its tokenizer reads."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
@@ -78,7 +78,7 @@ def test_documents_are_not_tokenized_again(opened):
     corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
     inputs = Inputs(opened, vocabulary).of_documents(corpus, None)
     assert len(inputs) == 3
-    # Rows do not tell which id a token without a row has.
+    # Rows do not contain the ids of tokens without a row.
     assert vocabulary.read == ["\u2603 the value"]
 
 

@@ -6,7 +6,7 @@ from sklearn_static._distill.lsa import lsa_rows, with_lsa_rows
 COUNTS = sp.csr_matrix(np.array([[2, 1, 0, 0, 1], [0, 1, 3, 0, 1], [1, 1, 0, 0, 0]], dtype="f4"))
 
 
-def test_rows_that_no_text_has_are_zero():
+def test_rows_that_occur_in_no_document_are_zero():
     rows = lsa_rows(COUNTS, 2, seed=0)
     assert rows.shape == (5, 2)
     np.testing.assert_array_equal(rows.any(axis=1), [True, True, True, False, True])

@@ -279,11 +279,11 @@ print(vectorizer.transform(["the list"]).shape,
 
 
 class TestDamage:
-    """Each is found, by its file, before features are made of it."""
+    """Each defect is reported with its file, before features are computed."""
 
     @pytest.fixture
     def plain(self, folder) -> Path:
-        """As other tools write it: without a checksum."""
+        """Without a checksum, as other tools write it."""
         self.change(folder)
         return folder
 

@@ -1,4 +1,4 @@
-"""The table fitted to the teacher's embeddings of the user's own texts."""
+"""Fitting the table to the teacher's embeddings of documents."""
 
 import json
 import warnings
@@ -127,7 +127,7 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
     for alpha in (1e-3, 0.3, 1e3):
         vectorizer.set_params(n_components=None, lexical_components=0, alpha=alpha, max_length=62)
         features = vectorizer.fit_transform(texts)
-        # The axes are turned; what stays are the angles between texts.
+        # The axes are rotated; the angles between documents are preserved.
         cosines[alpha] = np.corrcoef(
             (features @ features.T).ravel(), (expected @ expected.T).ravel()
         )
@@ -332,7 +332,7 @@ class TestBudget:
 
 
 class TestTheCheckOfTheRule:
-    """For a tokenizer that looks across spaces and is cut at them all the same."""
+    """For a tokenizer that looks across spaces but is cut at them anyway."""
 
     documents = ("a list of names", "return the value")
 
@@ -432,7 +432,7 @@ class TestDegenerateInput:
         vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
         assert vectorizer.n_components_ == 16
         assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
-        # Beyond the span of the documents the tokens differ as the teacher's outputs do.
+        # Outside the span of the documents, tokens differ as the teacher's outputs do.
         assert np.linalg.matrix_rank(vectorizer.vectors_) == 16
         features = vectorizer.transform(texts)
         assert features.shape == (len(texts), 16)

@@ -170,7 +170,7 @@ for _ in range(2):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         vectorizer.fit(["a"])
-    print([(str(w.message)[:50], w.filename) for w in caught])
+    print([(str(w.message)[:51], w.filename) for w in caught])
 print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
 """
         with hub_of() as address:

@@ -1,4 +1,4 @@
-"""Warnings name the user's line, whatever stands between."""
+"""Warnings point to the caller's line, whatever is on the stack."""
 
 import inspect
 import subprocess

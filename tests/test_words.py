@@ -101,7 +101,7 @@ class TestTokenizer:
         assert tokenizer.truncation is not None, "the user's own is left alone"
 
     def test_subwords(self):
-        """As those of BPEmb: some are tokens only behind others."""
+        """As those of BPEmb: some are tokens only after others."""
         tokenizer = wordpiece()
         tokenizer.no_padding()
         tokens = [t for t in tokenizer.get_vocab() if t.islower() and t[0] != "["]
