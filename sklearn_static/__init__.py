@@ -16,6 +16,6 @@ __all__ = [
     "show_versions",
 ]
 
-# Saved models name these paths, so that the modules behind them may move.
+# Saved models refer to these paths, so that the defining modules may move.
 for _public in (StaticEmbeddingVectorizer, StaticTable):
     _public.__module__ = __name__

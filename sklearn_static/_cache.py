@@ -1,4 +1,4 @@
-"""The teacher's outputs on disk, by the hash of what was run; all processes share them."""
+"""On-disk cache of teachers' outputs, keyed by a hash of the input and shared by all processes."""
 
 import math
 import os
@@ -18,29 +18,29 @@ from sklearn_static._warnings import warn
 _FOLDER_VARIABLE = "SKLEARN_STATIC_CACHE"
 _LIMIT_VARIABLE = "SKLEARN_STATIC_CACHE_MB"
 _DEFAULT_LIMIT = 2048.0  # MB
-# What is left when the limit was reached, so that it is not reached again at once.
+# Share of the limit that is kept when it is exceeded, so that it is not exceeded again at once.
 _KEPT_SHARE = 0.8
 _FILE = "outputs.sqlite"
-_KEYS_PER_QUERY = 900  # older versions of SQLite take 999
+_KEYS_PER_QUERY = 900  # older versions of SQLite allow 999
 _SECONDS_TO_WAIT = 60.0  # for another process's transaction
 _SECONDS_PER_DAY = 86_400
 _LOCKS = 1024
 
 
 def clear_cache(memory: Any = "auto") -> None:
-    """Forget all outputs of teachers.
+    """Remove all outputs of teachers from the cache.
 
-    Safe while other processes use the cache: they run the teacher again. A file that is damaged
-    is removed.
+    This is safe while other processes use the cache: they run the teacher again. A damaged cache
+    file is deleted.
 
     Parameters
     ----------
     memory : "auto", str, os.PathLike or joblib.Memory, default="auto"
-        As the parameter of `StaticEmbeddingVectorizer`.
+        The cache, as in `StaticEmbeddingVectorizer`.
 
     See Also
     --------
-    cache_size : How much is stored.
+    cache_size : Return the size of the cache.
 
     Examples
     --------
@@ -56,33 +56,33 @@ def clear_cache(memory: Any = "auto") -> None:
             connection.execute("DELETE FROM outputs")
             connection.commit()
             connection.execute("VACUUM")
-    except sqlite3.OperationalError as error:  # in use or not ours to write, say
+    except sqlite3.OperationalError as error:  # for example, in use or not writable
         raise OSError(
             f"The cache {file} cannot be cleared: {error}. Try again when no other process uses "
-            "it, or remove the file."
+            "it, or delete the file."
         ) from error
     except sqlite3.DatabaseError:
         file.unlink()
-        # SQLite would apply what is left of an unfinished transaction to the next file.
+        # SQLite would apply the remains of an unfinished transaction to the next file.
         Path(f"{file}-journal").unlink(missing_ok=True)
 
 
 def cache_size(memory: Any = "auto") -> int:
-    """Tell how much is stored of the outputs of teachers.
+    """Return the size of the cache of teachers' outputs.
 
     Parameters
     ----------
     memory : "auto", str, os.PathLike or joblib.Memory, default="auto"
-        As the parameter of `StaticEmbeddingVectorizer`.
+        The cache, as in `StaticEmbeddingVectorizer`.
 
     Returns
     -------
     n_bytes : int
-        Size on disk, in bytes; 0 if nothing is stored.
+        Size on disk in bytes; 0 if nothing is cached.
 
     See Also
     --------
-    clear_cache : Forget it.
+    clear_cache : Remove all outputs from the cache.
 
     Examples
     --------
@@ -108,18 +108,18 @@ def cache_size(memory: Any = "auto") -> int:
 
 
 def cache_folder(memory: Any) -> Path | None:
-    """Give the folder that the parameter `memory` means.
+    """Return the cache folder that the parameter `memory` means.
 
     Parameters
     ----------
     memory : None, "auto", str, os.PathLike or object with the joblib.Memory interface
-        "auto" is what the environment variable SKLEARN_STATIC_CACHE names, else a folder of the
-        user's cache folder.
+        "auto" is the folder in the environment variable SKLEARN_STATIC_CACHE, otherwise a folder
+        in the user's cache folder.
 
     Returns
     -------
     folder : Path or None
-        It need not exist. None if there is none.
+        The folder, which need not exist; None without a folder.
 
     Raises
     ------
@@ -131,32 +131,33 @@ def cache_folder(memory: Any) -> Path | None:
         if chosen:
             return Path(chosen).expanduser()
         if memory != "auto":
-            raise ValueError("memory='' is not a folder; None keeps nothing.")
+            raise ValueError("memory='' is not a folder; use None to disable the cache.")
         from platformdirs import user_cache_path  # not needed to serve
 
         return user_cache_path("sklearn-static", appauthor=False)
-    # A joblib.Memory lends its folder: one file for each text would take longer than the teacher.
+    # Only the folder of a joblib.Memory is used: its one file per document would take longer than
+    # the teacher.
     if isinstance(memory, Memory) and memory.backend == "local" and memory.location is not None:
         return Path(memory.location, "sklearn_static")
     return None
 
 
 class Store:
-    """Keeps values by their keys, in a folder or, without one, as long as itself.
+    """Key-value store, in a folder or, without a folder, in memory.
 
-    SQLite's transactions and the operating system's file locks see to it that a process may die
-    at any time: nothing is stored by halves, and no lock stays. A folder that fails, be it full
-    or not writable, costs one warning; from then on the store does without.
+    SQLite transactions and file locks of the operating system make it safe to kill a process at
+    any time: no value is stored partially, and no lock remains. If the folder fails, for example
+    because it is full or not writable, a warning is issued and values are stored in memory.
 
     Parameters
     ----------
     folder : Path or None
-        Where the values are kept.
+        The folder of the values; None stores them in memory.
 
     Raises
     ------
     ValueError
-        If the environment variable SKLEARN_STATIC_CACHE_MB is not a number above zero.
+        If the environment variable SKLEARN_STATIC_CACHE_MB is not a positive number.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -166,7 +167,7 @@ class Store:
 
     @property
     def lasts(self) -> bool:
-        """Whether another store of the same folder has the values, too."""
+        """Whether the values outlive this object."""
         return self._folder is not None
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -175,12 +176,12 @@ class Store:
         Parameters
         ----------
         keys : sequence of bytes
-            Their keys.
+            The keys of the values.
 
         Returns
         -------
         values : dict
-            From each key that has a value to it. A value that is damaged is left out.
+            A mapping from keys to their values, without missing and damaged ones.
         """
         if self._folder is not None:
             with self._forgiving():
@@ -197,7 +198,7 @@ class Store:
         Parameters
         ----------
         values : dict
-            From keys to values.
+            A mapping from keys to values.
         """
         if self._folder is not None:
             with self._forgiving():
@@ -209,19 +210,19 @@ class Store:
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Keep other processes and threads from the same work.
+        """Lock a work, so that other processes and threads do not do the same.
 
         Parameters
         ----------
         name : str
-            What the work is; another name may share its lock.
+            The name of the work; several names may share a lock.
         wait : bool
-            Whether to wait for whoever has the lock.
+            Whether to wait until the lock is free.
 
         Yields
         ------
         held : bool
-            Whether the work is ours.
+            Whether the lock is held; always True if `wait` or if there is no folder.
         """
         from filelock import FileLock, Timeout  # not needed to serve
 
@@ -245,16 +246,16 @@ class Store:
     def _forgiving(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: no possible path
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: an impossible path
             warn(
-                f"The teacher's outputs are not kept, since the cache in {self._folder} failed: "
+                f"The teacher's outputs are not cached, since the cache in {self._folder} failed: "
                 f"{error}. (sklearn_static.clear_cache({str(self._folder)!r}) resets it.)"
             )
             self._folder = None
 
 
 def _limit() -> float:
-    """Give the limit of the cache in bytes."""
+    """Return the limit of the cache in bytes."""
     stated = os.environ.get(_LIMIT_VARIABLE, "")
     try:
         megabytes = float(stated) if stated else _DEFAULT_LIMIT
@@ -269,14 +270,14 @@ def _limit() -> float:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open the file, or give None where nothing is stored yet."""
+    """Open the file for reading; yield None if nothing is stored yet."""
     if not (folder / _FILE).exists():
         yield None
         return
-    # Read-only, so that readers neither wait for nor hold up a writer, nor need its rights.
+    # Read-only, so that readers neither wait for nor block a writer, nor need write permission.
     address = f"file:{quote(str((folder / _FILE).absolute()))}?mode=ro"
     with closing(sqlite3.connect(address, timeout=_SECONDS_TO_WAIT, uri=True)) as connection:
-        # Another process may just be making the file.
+        # Another process may be creating the file right now.
         is_made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outputs'")
         yield connection if is_made.fetchone() else None
 
@@ -308,7 +309,7 @@ def _is_whole(sealed: Any) -> bool:
 def _read(
     connection: sqlite3.Connection, keys: Sequence[bytes]
 ) -> tuple[dict[bytes, bytes], list[bytes]]:
-    """Give values by their keys, and the keys that were not used today."""
+    """Return values by their keys, and the keys that were last used before today."""
     values: dict[bytes, bytes] = {}
     old: list[bytes] = []
     for start in range(0, len(keys), _KEYS_PER_QUERY):
@@ -323,7 +324,7 @@ def _read(
 
 
 def _mark_as_used(folder: Path, keys: Sequence[bytes]) -> None:
-    """Note the day, unless the file is not ours to write."""
+    """Record today as the day of last use, unless the file is not writable."""
     with suppress(sqlite3.OperationalError), _writing(folder) as connection, connection:
         connection.executemany(
             "UPDATE outputs SET day = ? WHERE key = ?", ((_today(), key) for key in keys)

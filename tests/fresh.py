@@ -1,4 +1,4 @@
-"""Code in a fresh interpreter."""
+"""Running code in a fresh interpreter."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def run(code: str, *shadows: Path, **environment: str) -> str:
-    """Run code with these folders before all other packages; give what it prints."""
+    """Run code with these folders first on the path; return what it prints."""
     paths = [*map(str, shadows), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-W", "always::UserWarning", "-c", code],

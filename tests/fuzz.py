@@ -50,7 +50,7 @@ def damage_bytes(content: bytes, random: random.Random) -> bytes:
 
 
 def damage_json(content: bytes, random: random.Random) -> bytes:
-    """Remove or retype something somewhere."""
+    """Remove or retype a random entry."""
     root = json.loads(content)
     node = root
     while True:
@@ -69,7 +69,7 @@ def damage_json(content: bytes, random: random.Random) -> bytes:
 
 
 def damage_folder(folder: Path, random: random.Random) -> str:
-    """Change one file of a folder, or two."""
+    """Damage one or two files of a folder."""
     done = []
     for _ in range(random.choice((1, 1, 2))):
         file = random.choice(sorted(path for path in folder.iterdir() if path.is_file()))
@@ -79,14 +79,14 @@ def damage_folder(folder: Path, random: random.Random) -> str:
             change = damage_json
         try:
             file.write_bytes(change(content, random))
-        except ValueError:  # it was no JSON any more
+        except ValueError:  # it was no longer JSON
             file.write_bytes(damage_bytes(content, random))
         done.append(f"{change.__name__} {file.name}")
     return ", ".join(done)
 
 
 def outcome(load: Callable[[], StaticEmbeddingVectorizer], expected: np.ndarray) -> str:
-    """Say what came of a load and a transform."""
+    """Return the outcome of a load and a transform."""
     faulthandler.dump_traceback_later(SECONDS_TO_HANG, exit=True)
     try:
         features = load().transform(TEXTS)
@@ -95,7 +95,7 @@ def outcome(load: Callable[[], StaticEmbeddingVectorizer], expected: np.ndarray)
     except Exception as error:
         return type(error).__name__
     except BaseException as error:
-        # A panic of Rust code is none of Python's ordinary errors.
+        # A panic of Rust code is not a subclass of Exception.
         traceback.print_exc()
         return f"PANIC {type(error).__name__}"
     finally:

@@ -15,7 +15,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 @contextmanager
 def serving(folder: Path, model: str = "org/tiny") -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder as a model of the hub; give the address, and the log of requests."""
+    """Serve a folder as a model of the hub; yield the address and the log of requests."""
     log: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +59,7 @@ def serving(folder: Path, model: str = "org/tiny") -> Iterator[tuple[str, list[s
 
 @contextmanager
 def closed() -> Iterator[str]:
-    """Give an address at which nobody listens."""
+    """Yield an address at which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # without listening
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -67,14 +67,14 @@ def closed() -> Iterator[str]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """Give an address that takes connections and never answers."""
+    """Yield an address that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @contextmanager
 def trickling() -> Iterator[str]:
-    """Give an address that answers a byte a second, so that no single read takes long."""
+    """Yield an address that answers one byte per second, so that no single read takes long."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def trickle() -> None:

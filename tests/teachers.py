@@ -34,7 +34,7 @@ N_TOKENS = 400
 
 @cache
 def corpus() -> tuple[str, ...]:
-    """Real text that every machine has: docstrings of the standard library."""
+    """Real text available on every machine: docstrings of the standard library."""
     modules = (collections, inspect, json, statistics, textwrap)
     return tuple(
         doc
@@ -118,7 +118,7 @@ def unigram() -> Tokenizer:
 
 @dataclass
 class Family:
-    """A tokenizer and a transformer that go together."""
+    """A tokenizer and a matching transformer."""
 
     tokenizer: Callable[[], Tokenizer]
     tokenizer_class: str
@@ -228,7 +228,7 @@ def save_transformer(family: str, folder: Path, **config_changes: object) -> Pat
     config = getattr(transformers, parts.config_class)(
         vocab_size=tokenizer.get_vocab_size(), **(parts.config | config_changes)
     )
-    # Wider than the usual 0.02, so that two layers already mix what they see.
+    # Wider than the usual 0.02, so that two layers already mix their inputs.
     config.initializer_range = 0.3
     transformers.AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -305,7 +305,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def awkward_texts() -> Iterator[str]:
-    """Texts that a tokenizer may stumble over."""
+    """Documents that are difficult to tokenize."""
     yield from ("", " ", "\n\t", "a", "A man, a PLAN; a canal -- Panama!", "café naïve Ĳ ﬁ")
     yield from (
         "[SEP] between [CLS]",
@@ -317,7 +317,7 @@ def awkward_texts() -> Iterator[str]:
     yield from ("x" * 300, "nul\x00byte", "e\u0301 combining \u0301", "\uff11\uff12", "\ufeffbom")
 
 
-# How the tokenizer of each family may be cut.
+# The cut rule of each family's tokenizer.
 RULES: dict[str, Rule] = {
     "bert": "characters",
     "distilbert": "characters",
@@ -330,7 +330,7 @@ RULES: dict[str, Rule] = {
 
 
 def change(family: str, **parts: object) -> Tokenizer:
-    """Give a family's tokenizer with other components."""
+    """Return a family's tokenizer with other components."""
     tokenizer = FAMILIES[family].tokenizer()
     for name, part in parts.items():
         setattr(tokenizer, name, part)
@@ -338,7 +338,7 @@ def change(family: str, **parts: object) -> Tokenizer:
 
 
 def with_token(token: AddedToken, family: str) -> Tokenizer:
-    """Give a family's tokenizer with one more token."""
+    """Return a family's tokenizer with one more token."""
     tokenizer = FAMILIES[family].tokenizer()
     tokenizer.add_tokens([token])
     return tokenizer
@@ -350,7 +350,7 @@ def reference_features(
     max_length: int | None = None,
     norm: str | None = "l2",
 ) -> np.ndarray:
-    """Features by their definition, with the real tokenizer and NumPy alone."""
+    """Features by definition, with the original tokenizer and NumPy only."""
     row_of_id = {int(token_id): row for row, token_id in enumerate(table.vocabulary.token_ids)}
     pairs = [] if table.bigrams is None else table.bigrams.pairs.tolist()
     row_of_pair = {tuple(pair): len(row_of_id) + i for i, pair in enumerate(pairs)}

@@ -1,4 +1,4 @@
-"""The teacher runs once: in one process, in several, and whatever happens to the disk."""
+"""The teacher runs once, in one process and in several, even if the disk fails."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def vectorizer(bert_folder, tmp_path) -> StaticEmbeddingVectorizer:
 
 @pytest.fixture
 def log(tmp_path, monkeypatch) -> Path:
-    """The file in which a logged teacher notes what it is run on."""
+    """The log of the inputs on which a logged teacher is run."""
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     (tmp_path / "log").touch()
@@ -119,7 +119,7 @@ def test_a_changed_file_under_the_same_path_is_not_the_old_teacher(vectorizer, t
 
 def test_a_grid_search_runs_each_token_and_each_text_once(logged, log, texts):
     """In two processes, over all candidates and folds; a second search runs nothing."""
-    get_reusable_executor().shutdown()  # workers of another test do not know the log
+    get_reusable_executor().shutdown()  # workers of another test do not have the log
     labels = ["list" in text for text in texts]
     search = GridSearchCV(
         make_pipeline(logged, LogisticRegression()),
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_leaves_no_lock_and_nothing_by_halves(
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"SECONDS": "0.02"}, stderr=subprocess.PIPE
     )
-    while len(runs(log)) < N_TOKENS + 120:  # in the midst of the texts
+    while len(runs(log)) < N_TOKENS + 120:  # while documents are run
         assert process.poll() is None, process.stderr.read().decode()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -172,11 +172,11 @@ class TestFailures:
         (tmp_path / "file").touch()
         vectorizer.set_params(memory=tmp_path / "file" / "cache")
         with pytest.warns(
-            UserWarning, match=r"outputs are not kept, .*file/cache failed"
+            UserWarning, match=r"outputs are not cached, .*file/cache failed"
         ) as caught:
             vectorizer.set_params(distill_on="corpus").fit([f"text {i}" for i in range(8)])
         assert len(caught) == 1
-        with pytest.warns(UserWarning, match="not kept"):
+        with pytest.warns(UserWarning, match="not cached"):
             vectors = vectorizer.set_params(distill_on="vocabulary").fit(["a"]).vectors_
         np.testing.assert_array_equal(vectors, expected)
 
@@ -235,7 +235,7 @@ class TestFailures:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
     def test_folders_of_others(self):
-        """One may be read but not written, the other not even entered."""
+        """One folder is readable but not writable, the other is not accessible."""
         with tempfile.TemporaryDirectory() as root:
             folder = save_sentence_transformer("bert", Path(root, "teacher"))
             readable, closed = Path(root, "readable"), Path(root, "closed")
@@ -267,8 +267,8 @@ with warnings.catch_warnings(record=True) as caught:
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         kept, closed = done.stdout.splitlines() or (done.stderr, "")
         assert kept == "0"
-        assert closed == """{b'key': b'value'} ["The teacher's outputs are not kept, "]"""
-        assert done.stderr.count("  0%|") == 1  # the first fit alone
+        assert closed == """{b'key': b'value'} ["The teacher's outputs are not cached"]"""
+        assert done.stderr.count("  0%|") == 1  # only the first fit
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
     def test_a_full_disk(self, bert_folder, tmp_path):
@@ -283,7 +283,7 @@ with warnings.catch_warnings(record=True) as caught:
 print([str(w.message)[:36] for w in caught], fitted.vectors_.shape)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        expected = f"['The teacher\\'s outputs are not kept, '] ({N_TOKENS}, 9)\n"
+        expected = f"['The teacher\\'s outputs are not cached'] ({N_TOKENS}, 9)\n"
         assert done.stdout.replace('"', "'") == expected.replace("\\'", "'"), done.stderr
 
 

@@ -15,7 +15,7 @@ from sklearn_static._distill.components import (
 @pytest.fixture
 def outputs() -> np.ndarray:
     rng = np.random.default_rng(0)
-    # Like a teacher's: a mean much larger than the spread, and axes of very unlike variance.
+    # Like a teacher's: a mean much larger than the spread, and axes of very different variance.
     return (100 + rng.normal(size=(500, 20)) * np.geomspace(1, 0.01, 20)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""One fitted vectorizer, used from everywhere at once."""
+"""One fitted vectorizer, used concurrently."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from sklearn_static import StaticEmbeddingVectorizer
 SECONDS = 2.5  # for each kind of tokenizer
 
 pytestmark = pytest.mark.filterwarnings(
-    # From Python 3.12 on: a fork with threads is what is tested here.
+    # Since Python 3.12; this test forks with threads on purpose.
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )
 
@@ -36,7 +36,7 @@ def path(request, tmp_path_factory) -> str:
 
 @pytest.fixture
 def vectorizer(path) -> StaticEmbeddingVectorizer:
-    """A vectorizer of its own that has met nothing yet."""
+    """A separate vectorizer that has cached nothing yet."""
     return joblib.load(path)
 
 
@@ -52,10 +52,10 @@ def test_threads(vectorizer, expected, texts):
     def work(seed: int) -> None:
         rng = np.random.default_rng(seed)
         while time.monotonic() < stop:
-            # More than one batch at times, so that the vectorizer starts threads of its own.
+            # Sometimes more than one batch, so that the vectorizer starts its own threads.
             order = rng.permutation(np.tile(np.arange(len(texts)), 20))
             order = order[: rng.integers(1, len(order))]
-            new = f"a word{rng.integers(10**9)}x"  # which the others have not met
+            new = f"a word{rng.integers(10**9)}x"  # new to the other threads
             features = vectorizer.transform([*(texts[i] for i in order), new])
             results.append(np.array_equal(features[:-1], expected[order]) and features[-1].any())
 
@@ -163,7 +163,7 @@ def test_without_the_extension(path):
 
 
 def test_new_words_while_others_read(vectorizer, path):
-    """Writers add to the table of pieces that others read."""
+    """Writers add to the table of pieces while others read it."""
     words = sorted({word for text in corpus() for word in text.split()})
     expected = joblib.load(path).transform([" ".join(words)])
     failures = []

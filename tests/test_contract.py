@@ -1,4 +1,4 @@
-"""scikit-learn's own checks by name, and the others in the form that texts need."""
+"""scikit-learn's own checks by name, and the others in a form for documents."""
 
 import pickle
 

@@ -57,7 +57,7 @@ def test_spaces(tokenizer: Callable):
         lambda: change("roberta", normalizer=normalizers.BertNormalizer(lowercase=False)),
         lambda: change("roberta", normalizer=normalizers.StripAccents()),
         lambda: change("bert", normalizer=normalizers.Prepend("x")),
-        lambda: with_token(AddedToken("\u0301"), "bert"),  # nothing is left of it
+        lambda: with_token(AddedToken("\u0301"), "bert"),  # it is normalized to nothing
     ],
 )
 def test_no_rule(tokenizer: Callable):

@@ -1,4 +1,4 @@
-"""A Dask cluster of two processes: fit, searches and transform give what one process gives."""
+"""A Dask cluster of two processes: fit, searches and transform match a single process."""
 
 import gc
 import os
@@ -63,7 +63,7 @@ def teacher(folder):
 
 @pytest.fixture
 def log(folder):
-    """The file in which workers note what they run the teacher on."""
+    """The log of the inputs on which workers run the teacher."""
     (folder / "log").write_text("")
     (folder / "kill").write_text("")
     return folder / "log"
@@ -82,7 +82,7 @@ def logged(teacher, log, tmp_path):
 
 @pytest.fixture(scope="module")
 def expected(teacher, texts, folder):
-    """What one process makes of the texts."""
+    """The result of a single process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOG", os.devnull)
         patch.setenv("KILL", os.devnull)
@@ -157,7 +157,7 @@ class TestFit:
         assert set(once.values()) == {1}
         assert len(once) == N_TOKENS + len(set(texts))
         scores = search.cv_results_["mean_test_score"]
-        search.fit(texts, labels)  # here, by the outputs of the workers
+        search.fit(texts, labels)  # in this process, with the cached outputs of the workers
         np.testing.assert_array_equal(search.cv_results_["mean_test_score"], scores)
         assert runs(log) == once
 
@@ -179,7 +179,7 @@ class TestFit:
             with pytest.raises(KilledWorker) as caught:
                 logged.set_params(distill_on="corpus").fit(texts)
         (note,) = caught.value.__notes__
-        assert "outputs by now; calling fit again runs the teacher on the others." in note
+        assert "outputs; calling fit again runs the teacher on the others only." in note
         n_kept = int(note.split()[3])
         assert n_kept > 0
         monkeypatch.setenv("LOG", str(folder / "here"))
@@ -187,7 +187,7 @@ class TestFit:
         assert len(runs(folder / "here")) == len(set(texts)) - n_kept
 
     def deadly(self, vectorizer, texts) -> str:
-        """Give the input of a text of middle length, as it is in the log."""
+        """Return the input of a document of medium length, as in the log."""
         tokenizer = vectorizer.table_.vocabulary.tokenizer
         inputs = [tokenizer.encode(text).ids for text in set(texts)]
         ids = sorted(inputs, key=lambda ids: (min(len(ids), 64), ids))[len(inputs) // 8]
@@ -285,7 +285,7 @@ class TestTransform:
             sklearn_static.dask.transform(fitted, X["text"], column="text")
         with pytest.raises(TypeError, match=r"dask\.bag\.Bag, .*, got builtins\.list; vectorizer"):
             sklearn_static.dask.transform(fitted, ["a"])
-        with pytest.raises(TypeError, match="got Pipeline; of a pipeline, pass the step"):
+        with pytest.raises(TypeError, match="got Pipeline; for a pipeline, pass its"):
             sklearn_static.dask.transform(make_pipeline(fitted), X["text"])
         with pytest.raises(sklearn.exceptions.NotFittedError):
             sklearn_static.dask.transform(clone(fitted), X["text"])

@@ -53,7 +53,7 @@ def test_the_input_is_not_changed():
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        ("a text", ValueError, r"single str; pass \[text\]"),
+        ("a text", ValueError, r"single str; pass \[document\]"),
         (b"a text", TypeError, "got bytes"),
         (None, TypeError, "got NoneType"),
         (3, TypeError, "got int"),

@@ -1,4 +1,4 @@
-"""The compiled engine gives what the real tokenizer and NumPy give, on every document."""
+"""The compiled engine matches the original tokenizer and NumPy on every document."""
 
 import sys
 import unicodedata
@@ -30,7 +30,7 @@ from sklearn_static._serve.vocabulary import Vocabulary
 
 KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
-# All of it would take the real tokenizers minutes.
+# The original tokenizers would take minutes for all documents.
 LONG = {"20newsgroups": 2000}
 
 
@@ -62,7 +62,7 @@ class TestTokens:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_real_and_awkward_texts(self, family):
         tokenizer = FastTokenizer(vocabulary(family), RULES[family])
-        for _ in range(2):  # pieces that are new, and the same again
+        for _ in range(2):  # new pieces, then cached ones
             assert_exact(tokenizer, vocabulary(family), [*awkward_texts(), *corpus()])
             assert_exact(tokenizer, vocabulary(family), [])
             assert_exact(tokenizer, vocabulary(family), [""])
@@ -218,10 +218,10 @@ def test_any_text(family, documents):
 
 @pytest.mark.parametrize("family", KINDS)
 def test_all_characters(family):
-    """Each code point but the surrogates, assigned or not, alone and within words."""
+    """Each code point except surrogates, assigned or not, alone and within words."""
     tokenizer = FastTokenizer(vocabulary(family), RULES[family])
     characters = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF]
-    # Of the planes where nearly nothing is assigned a sample is enough.
+    # A sample is enough for the planes that are almost unassigned.
     characters = characters[:0x20000] + characters[0x20000::97]
     for start in range(0, len(characters), 100_000):
         documents = [f"{c} a{c}b,{c}" for c in characters[start : start + 100_000]]
@@ -241,7 +241,7 @@ def test_marks_in_any_order():
 
 
 class TestBounds:
-    """The memory of pieces is bounded: what is no longer met is forgotten."""
+    """The cache of pieces is bounded: pieces that no longer occur are evicted."""
 
     @pytest.fixture
     def tokenizer(self) -> FastTokenizer:
@@ -291,7 +291,7 @@ class TestFeatures:
             distinct = np.unique(np.stack([rows[:-1], rows[1:]], axis=1), axis=0)
             pairs = Bigrams(rng.permutation(distinct)[:n_bigrams].astype(np.int32), len(words))
         vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
-        vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # subnormal halves as well
+        vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # including subnormal float16
         return StaticTable.from_vectors(
             FastTokenizer(words, RULES[family]), vectors, quantize, pairs
         )

@@ -39,7 +39,7 @@ def test_a_tuple_starts_with_the_vectorizer(fitted):
 
 def test_an_estimator_has_a_vectorizer(texts, binary):
     pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, binary)
-    with pytest.raises(ValueError, match=r"must have a StaticEmbeddingVectorizer .* Pipeline has"):
+    with pytest.raises(ValueError, match=r"must have a StaticEmbeddingVectorizer, .* Pipeline has"):
         token_contributions(pipeline, "text")
 
 

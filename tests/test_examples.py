@@ -17,7 +17,7 @@ import sklearn_static
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 
 DOCS = Path(__file__).parents[1] / "docs"
-# Those that a build generates aside.
+# Excluding the pages that a build generates.
 PAGES = {
     page.relative_to(DOCS).as_posix(): page
     for page in sorted([*DOCS.glob("*.rst"), *DOCS.glob("guide/*.rst")])

@@ -31,7 +31,7 @@ def display(parts):
 
 
 def shown(ax):
-    """The document, from the texts of the figure; the last three are the legend."""
+    """The document, from the text artists of the figure; the last three are the legend."""
     return [text for text in ax.texts[:-3] if text.get_text().strip()]
 
 

@@ -1,4 +1,4 @@
-"""What the files of a teacher say, and what is said of files that are none."""
+"""Reading the files of a teacher, and the errors for unsupported files."""
 
 import json
 import shutil
@@ -130,7 +130,9 @@ class TestErrors:
         folder = save_sentence_transformer("bert", tmp_path, dense={})
         modules = json.loads((folder / "modules.json").read_text())
         write_json(folder / "modules.json", [modules[i] for i in order])
-        with pytest.raises(ValueError, match="known is the order Transformer, Pooling, any"):
+        with pytest.raises(
+            ValueError, match="unsupported order; supported: Transformer, Pooling, any"
+        ):
             read(folder)
 
     def test_pooling_without_its_config(self, tmp_path):

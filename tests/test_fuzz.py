@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def test_damaged_models_are_right_or_refused():
-    """A short run of what `make fuzz` does at length."""
+    """A short version of `make fuzz`."""
     script = Path(__file__).parent / "fuzz.py"
     done = subprocess.run(
         [sys.executable, str(script), "--rounds", "120"],

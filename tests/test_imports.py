@@ -127,6 +127,6 @@ print([name for name in names if name in sys.modules])
 
 
 def test_fit_loads_it():
-    """That is, the test above would notice."""
+    """The test above would notice a forbidden import."""
     code = "from sklearn_static import StaticEmbeddingVectorizer as V\nV.from_vectors({'a': [1]})"
     assert "sklearn_static._distill.words" in run(code + LOADED)

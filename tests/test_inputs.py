@@ -1,4 +1,4 @@
-"""What the teacher reads."""
+"""The inputs of the teacher."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
 
 
 class Counting(Vocabulary):
-    """A vocabulary that notes which documents its tokenizer reads."""
+    """A vocabulary that records which documents its tokenizer reads."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
@@ -78,7 +78,7 @@ def test_documents_are_not_tokenized_again(opened):
     corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
     inputs = Inputs(opened, vocabulary).of_documents(corpus, None)
     assert len(inputs) == 3
-    # Rows do not tell which id a token without a row has.
+    # Rows do not contain the ids of tokens without a row.
     assert vocabulary.read == ["\u2603 the value"]
 
 
@@ -101,5 +101,7 @@ def test_a_template_that_cannot_be_found(opened):
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "|": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
-    with pytest.raises(ValueError, match="into \\[\\], yet into \\[2\\]"):
+    with pytest.raises(
+        ValueError, match=r"becomes \[\] without special tokens and \[2\] with them"
+    ):
         Inputs(opened, usable_tokens(tokenizer)).of_vocabulary()

@@ -8,7 +8,7 @@ from sklearn_static._serve.jobs import n_threads, n_workers
 
 
 class ClusterBackend(MultiprocessingBackend):
-    """Ray's backend is derived from this one, too."""
+    """Ray's backend is also a subclass of this one."""
 
     default_n_jobs = -1
 

@@ -239,7 +239,7 @@ def test_any_table_adds_up(with_bigrams, norm, quantize, max_length, texts, clas
 
 
 def token_contributions_quietly(estimator, document, **options):
-    """Without the warning of documents that have no token."""
+    """Without the warning about documents that have no token."""
     vectorizer = estimator[0]
     _, n_empty = vectorizer.table_.transform([document], max_length=vectorizer.max_length)
     if n_empty:
@@ -296,7 +296,7 @@ def test_half_of_a_bigram_goes_to_each_of_its_tokens():
     assert result.contributions == pytest.approx([43 / 3, 52 / 3, 0, 0])
     assert result.intercept == 3
     assert result.decision == pytest.approx(3 + 95 / 3)
-    # An unknown token between two tokens does not part them.
+    # An out-of-vocabulary token between two tokens does not separate them.
     assert token_contributions((vectorizer, model), "new x york").contributions == pytest.approx(
         [43 / 2, 0, 52 / 2]
     )

@@ -1,4 +1,4 @@
-"""The real all-MiniLM-L6-v2 on real texts."""
+"""The real all-MiniLM-L6-v2 on real documents."""
 
 import inspect
 
@@ -30,7 +30,7 @@ def test_meaning(minilm):
 
 @pytest.fixture(scope="module")
 def docstrings() -> list[str]:
-    """500 real texts that every machine has: the first paragraphs of docstrings."""
+    """500 real documents available on every machine: first paragraphs of docstrings."""
     members = [m for module in (np, np.ma, scipy.stats) for m in inspect.getmembers(module)]
     docs = (inspect.getdoc(value) or "" for _, value in members if callable(value))
     found = dict.fromkeys(doc.partition("\n\n")[0] for doc in docs)
@@ -39,7 +39,7 @@ def docstrings() -> list[str]:
 
 @pytest.fixture(scope="module")
 def model2vec(minilm_path):
-    """The same recipe by model2vec."""
+    """The same distillation by model2vec."""
     distill = pytest.importorskip("model2vec.distill", reason="needs the group `peers`").distill
     return distill(str(minilm_path), pca_dims=256, sif_coefficient=1e-4, quantize_to="float32")
 

@@ -1,4 +1,4 @@
-"""The teacher's outputs, from wherever they are kept."""
+"""The teacher's outputs, computed or cached."""
 
 import joblib
 import numpy as np
@@ -64,7 +64,7 @@ def test_the_dimension_is_found_by_a_call(bert_folder):
 
 
 def test_a_device_that_is_none(bert_folder, tmp_path):
-    """It is told before weights are read, so that these may be damaged."""
+    """The error precedes reading the weights, which may therefore be damaged."""
     devices = ["gpu", "cuda:99", "meta", ""]
     code = f"""
 import shutil
@@ -80,6 +80,6 @@ for device in {devices}:
 """
     for device, message in zip(devices, run(code).splitlines(), strict=True):
         assert message.startswith(
-            f"device={device!r} cannot be used; on this machine there are cpu"
+            f"device={device!r} cannot be used; available on this machine: cpu"
         )
         assert "None takes the best" in message

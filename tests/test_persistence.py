@@ -24,7 +24,7 @@ FORBIDDEN = "{'torch', 'transformers', 'safetensors', 'huggingface_hub', 'tqdm'}
 
 
 def fresh(code: str, **environment: str) -> str:
-    """Run code in a new interpreter, outside this folder; give what it prints."""
+    """Run code in a new interpreter outside this folder; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
@@ -38,7 +38,7 @@ def fresh(code: str, **environment: str) -> str:
 
 
 def test_skops(bert_folder, texts):
-    """Saved without pickle; our two classes have to be trusted."""
+    """Saved without pickle; the two public classes must be trusted."""
     vectorizer = StaticEmbeddingVectorizer(
         bert_folder, n_components=8, distill_on="corpus", ngram_range=(1, 2), quantize="int8"
     )
@@ -86,7 +86,7 @@ assert not {FORBIDDEN} & set(sys.modules)
 
 
 def test_a_path_is_saved_as_a_string(saved, bert_folder):
-    """Path objects load only on their own kind of system, and not in every Python version."""
+    """Path objects load only on their own platform, and not in every Python version."""
     assert b"pathlib" not in saved.read_bytes()
     assert joblib.load(saved).model == str(bert_folder)
 

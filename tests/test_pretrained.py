@@ -279,11 +279,11 @@ print(vectorizer.transform(["the list"]).shape,
 
 
 class TestDamage:
-    """Each is found, by its file, before features are made of it."""
+    """Each defect is reported with its file, before features are computed."""
 
     @pytest.fixture
     def plain(self, folder) -> Path:
-        """As other tools write it: without a checksum."""
+        """Without a checksum, as other tools write it."""
         self.change(folder)
         return folder
 
@@ -337,23 +337,23 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("tensors", "message"),
         [
-            ({"embeddings": np.zeros((9, 4), "f4")}, r"embeddings has the shape \(9, 4\), but"),
+            ({"embeddings": np.zeros((9, 4), "f4")}, r"embeddings has shape \(9, 4\), but"),
             ({"embeddings": np.zeros(9, "f4")}, "must have two dimensions, got"),
             ({"embeddings": np.zeros((407, 4), "i8")}, "must be one of .*, got I64"),
             (
                 {"embeddings": np.full((407, 4), np.nan, "f4")},
                 "values that are not finite",
             ),
-            ({"mapping": np.arange(9)}, "mapping has the shape"),
-            ({"mapping": np.full(407, 500)}, "mapping points to the rows 500 to 500"),
-            ({"embeddings": np.zeros((407, 4), "f4")}, "has no vector that is not zero"),
+            ({"mapping": np.arange(9)}, "mapping has shape"),
+            ({"mapping": np.full(407, 500)}, "mapping points to rows 500 to 500"),
+            ({"embeddings": np.zeros((407, 4), "f4")}, "has only zero vectors"),
             (
                 {"embeddings": np.full((407, 4), 1e300)},
                 r"too large: the magnitude 1e\+300",
             ),
             ({"weights": np.full(407, 1e300)}, "not finite or too large"),
             ({"mapping": np.zeros(407, "f4")}, "mapping must hold integers, got F32"),
-            ({"weights": np.ones(9, "f4")}, "weights has the shape"),
+            ({"weights": np.ones(9, "f4")}, "weights has shape"),
             (
                 {"weights": np.full(407, np.inf, "f4")},
                 "values that are not finite",
@@ -397,7 +397,7 @@ class TestDamage:
         state["model"]["vocab"]["[UNK]"] = unknown
         state["added_tokens"] = []
         write_json(plain / "tokenizer.json", state)
-        with pytest.raises(ValueError, match=f"but the unknown one has the id {unknown}"):
+        with pytest.raises(ValueError, match=f"but the unknown token has id {unknown}"):
             self.load(plain)
 
     def test_a_module_of_another_package(self, plain):

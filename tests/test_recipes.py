@@ -1,4 +1,4 @@
-"""The table fitted to the teacher's embeddings of the user's own texts."""
+"""Fitting the table to the teacher's embeddings of documents."""
 
 import json
 import warnings
@@ -107,7 +107,7 @@ class TestEmbeddings:
         folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
         settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
         write_json(folder / "config_sentence_transformers.json", settings)
-        with pytest.raises(ValueError, match="puts 'the list of ' before every text and leaves"):
+        with pytest.raises(ValueError, match="puts 'the list of ' before every document and excl"):
             vectorizer.set_params(model=folder).fit(texts)
 
 
@@ -127,7 +127,7 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
     for alpha in (1e-3, 0.3, 1e3):
         vectorizer.set_params(n_components=None, lexical_components=0, alpha=alpha, max_length=62)
         features = vectorizer.fit_transform(texts)
-        # The axes are turned; what stays are the angles between texts.
+        # The axes are rotated; the angles between documents are preserved.
         cosines[alpha] = np.corrcoef(
             (features @ features.T).ravel(), (expected @ expected.T).ravel()
         )
@@ -295,7 +295,7 @@ class TestBudget:
     def test_the_warning_counts(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=2000, memory=None)
         said = (
-            r"The teacher read \d\d of \d+ documents, .*=2000 goes; "
+            r"The teacher read \d\d of \d+ distinct documents, .*=2000; "
             r"the others would take about \d+ s"
         )
         with pytest.warns(UserWarning, match=said) as caught:
@@ -332,7 +332,7 @@ class TestBudget:
 
 
 class TestTheCheckOfTheRule:
-    """For a tokenizer that looks across spaces and is cut at them all the same."""
+    """For a tokenizer that looks across spaces but is cut at them anyway."""
 
     documents = ("a list of names", "return the value")
 
@@ -432,7 +432,7 @@ class TestDegenerateInput:
         vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
         assert vectorizer.n_components_ == 16
         assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
-        # Beyond the span of the documents the tokens differ as the teacher's outputs do.
+        # Outside the span of the documents, tokens differ as the teacher's outputs do.
         assert np.linalg.matrix_rank(vectorizer.vectors_) == 16
         features = vectorizer.transform(texts)
         assert features.shape == (len(texts), 16)

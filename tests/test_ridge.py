@@ -12,7 +12,7 @@ from sklearn_static._distill.ridge import fit_rows, solve_ridge
 
 @pytest.fixture
 def counts() -> sp.csr_matrix:
-    """Counts by Zipf's law, as those of words are."""
+    """Counts distributed by Zipf's law, like those of words."""
     random = np.random.default_rng(0)
     rows = np.minimum(random.zipf(1.3, size=(600, 20)), 3000) - 1
     ones = np.ones(rows.size, dtype=np.float32)
@@ -90,7 +90,7 @@ def test_stopping_early_is_said(counts, targets, monkeypatch):
 
 
 class TestFitRows:
-    """Tokens are the first 1000 of 3000 rows, of which the others stand for bigrams."""
+    """Tokens are the first 1000 of 3000 rows, the others represent bigrams."""
 
     @pytest.fixture
     def fitted(self, counts, targets):
@@ -141,7 +141,7 @@ class TestFitRows:
         assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 5e-3
 
     def test_the_start_is_kept_where_documents_say_nothing_else(self, counts):
-        """The start is right but for its scale; what is left to learn is noise."""
+        """The start is right except for its scale; the residual is noise."""
         random = np.random.default_rng(3)
         outputs = random.standard_normal((1000, 12))
         start = random.standard_normal((1000, 4))

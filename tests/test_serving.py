@@ -43,7 +43,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] = JSON
     ) -> tuple[int, Any]:
-        """Send one request over a connection of its own; give the status and the answer."""
+        """Send one request over its own connection; return the status and the answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             connection.request(method, path, body, headers)
@@ -199,7 +199,7 @@ def test_a_large_body_is_refused_before_it_is_read(server):
 
 @linux
 def test_both_workers_answer(server, pipeline, texts):
-    """One of them is halted, the other has to do it; then the other way around."""
+    """One of them is stopped, the other must answer; then the other way around."""
     pids = server.workers()
     assert len(pids) == 2
     for pid in pids:

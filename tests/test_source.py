@@ -170,12 +170,12 @@ for _ in range(2):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         vectorizer.fit(["a"])
-    print([(str(w.message)[:49], w.filename) for w in caught])
+    print([(str(w.message)[:51], w.filename) for w in caught])
 print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
 """
         with hub_of() as address:
             printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
-        warning = ("The hub could not be asked for model='org/tiny' (", "<string>")
+        warning = ("The hub could not be reached for model='org/tiny' (", "<string>")
         assert printed == f"{[warning]}\n{[warning]}\n(400, 9) True\n"
 
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])

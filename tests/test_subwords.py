@@ -1,4 +1,4 @@
-"""BPE and Unigram inside the engine: where they are known to the last detail, and their splits."""
+"""BPE and Unigram inside the engine: when they are supported, and their splits."""
 
 import json
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def assert_exact(tokenizer: Tokenizer, documents: list[str]) -> None:
     ],
 )
 def test_random_words(tokenizer: Callable):
-    """Words of all lengths and classes of characters, which meet each merge and each tie."""
+    """Words of all lengths and character classes, which cover each merge and each tie."""
     rng = np.random.default_rng(0)
     alphabets = [
         "aeinrst",

@@ -82,7 +82,9 @@ def test_float16_is_rounded(tokenizer, vectors):
 
 def test_float16_does_not_overflow_silently(tokenizer, vectors):
     vectors[3, 4] = -7e4
-    with pytest.raises(ValueError, match="holds values up to 65504, but the table has 70000"):
+    with pytest.raises(
+        ValueError, match="holds values up to 65504, but the token vectors reach 70000"
+    ):
         StaticTable.from_vectors(tokenizer, vectors, "float16")
 
 

@@ -47,7 +47,7 @@ def run(folder: Path, pooling: str = "auto", batch_size: int = 256) -> np.ndarra
 
 
 def hidden_states(folder: Path) -> np.ndarray:
-    """What transformers gives for each token in its template, shape (n, length, dimension)."""
+    """The outputs of transformers for each token in its template, shape (n, length, dimension)."""
     inputs = token_inputs(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     ids = torch.from_numpy(inputs)
@@ -104,7 +104,7 @@ def test_poolings_are_those_of_sentence_transformers(pooling, tmp_path):
 
 
 def peer_outputs(folder: Path) -> np.ndarray:
-    """What sentence-transformers gives for each token, without its Normalize module."""
+    """The outputs of sentence-transformers for each token, without its Normalize module."""
     peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
     inputs = token_inputs(folder)
     ids = torch.from_numpy(inputs)
@@ -186,8 +186,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"activation_function": "os.system"}, "'os.system' is not one of torch.nn's"),
-            ({"activation_function": "torch.nn.modules.x.nope"}, "is not one of torch.nn's"),
+            ({"activation_function": "os.system"}, "'os.system' is unsupported; supported"),
+            (
+                {"activation_function": "torch.nn.modules.x.nope"},
+                "nope' is unsupported; supported: those of torch.nn",
+            ),
             ({"use_residual": True}, "use_residual is unsupported"),
             ({"module_input_name": "token_embeddings"}, "'token_embeddings' is unsupported"),
         ],
@@ -235,7 +238,7 @@ class TestErrors:
             intermediate_size=64,
         )
         transformers.BertModel(config).save_pretrained(folder)
-        with pytest.raises(ValueError, match="knows only 100 tokens: they do not belong together"):
+        with pytest.raises(ValueError, match="has only 100 tokens: they do not belong together"):
             run(folder)
 
     def test_outputs_that_are_not_finite(self, tmp_path):
@@ -265,7 +268,7 @@ print(load_teacher(folder, "cpu").pooling)
         assert self.load_offline(tmp_path) == "('max',)\n"
 
     def test_a_snapshot_of_all_that_the_model_has(self, snapshot, tmp_path):
-        """There is no note of the files that the model does not have, such as safetensors."""
+        """The cache does not record the files that the model does not have, such as safetensors."""
         save_sentence_transformer("bert", snapshot, dense={})
         (snapshot / "sentence_bert_config.json").unlink()
         assert self.load_offline(tmp_path) == "('mean',)\n"

@@ -12,7 +12,7 @@ def tokenizer(request) -> Tokenizer:
 
 
 def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> list[int]:
-    """Tokenize one text with the tokenizer's plain `encode`, and look tokens up by string."""
+    """Tokenize one document with the tokenizer's plain `encode`, and look tokens up by string."""
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
     whole.no_padding()

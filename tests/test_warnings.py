@@ -1,4 +1,4 @@
-"""Warnings name the user's line, whatever stands between."""
+"""Warnings point to the caller's line, whatever is on the stack."""
 
 import inspect
 import subprocess
@@ -87,7 +87,7 @@ def cacheless(bert_folder, tmp_path) -> StaticEmbeddingVectorizer:
 @pytest.mark.parametrize("wrap", [lambda estimator: estimator, make_pipeline])
 def test_the_failed_cache_points_to_the_users_line(wrap, method, distill_on, cacheless, texts):
     estimator = wrap(cacheless.set_params(distill_on=distill_on))
-    with pytest.warns(UserWarning, match="not kept") as caught:
+    with pytest.warns(UserWarning, match="not cached") as caught:
         getattr(estimator, method)(texts)
     assert [w.filename for w in caught] == [__file__]
 
@@ -99,7 +99,7 @@ def test_a_class_of_the_user_is_the_users(cacheless):
         def fit(self, X, y=None):
             return cacheless.fit(X)
 
-    with pytest.warns(UserWarning, match="not kept") as caught:
+    with pytest.warns(UserWarning, match="not cached") as caught:
         Users().fit(["a"])
     assert caught[0].filename == __file__
     assert caught[0].lineno == Users.fit.__code__.co_firstlineno + 1
@@ -117,5 +117,5 @@ joblib.Parallel(2)(joblib.delayed(vectorizer.fit)(["a"]) for _ in range(2))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "UserWarning: The teacher's outputs are not kept" in done.stderr
+    assert "UserWarning: The teacher's outputs are not cached" in done.stderr
     assert str(Path(__file__).parents[1] / "sklearn_static") not in done.stderr

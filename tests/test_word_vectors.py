@@ -11,11 +11,11 @@ from sklearn_static._formats.word_vectors import read_words
 @pytest.mark.parametrize(
     ("words", "vectors", "message"),
     [
-        (["a"], np.ones((5, 4)), r"one row for each of the 1 words, got the shape \(5, 4\)"),
-        ([], np.zeros((0, 4)), "at least one"),
+        (["a"], np.ones((5, 4)), r"one row for each of the 1 words, got shape \(5, 4\)"),
+        ([], np.zeros((0, 4)), "one or more strings"),
         (["a", ""], np.ones((2, 4)), "none of them empty"),
         (["a"], [[np.nan]], "vectors must be finite"),
-        ({"a": [1, 2], "b": [1]}, None, "must have one length"),
+        ({"a": [1, 2], "b": [1]}, None, "must have the same length"),
         (3, None, "words must be a mapping .*, got int"),
     ],
 )
@@ -30,7 +30,7 @@ def test_what_does_not_fit(words, vectors, message):
         ("cat 1 2\ndog 1\n", "line 2: expected a word and 2 numbers, got"),
         ("cat 1 2\ndog 1 x\n", "line 2: could not convert string to float: 'x'"),
         ("cat\n", "line 1: expected a word and 0 numbers"),
-        ("2 2\ncat 1 2\n", "has 1 words, but its first line says 2"),
+        ("2 2\ncat 1 2\n", "has 1 words, but its first line announces 2"),
         ("1 2\ncat 1 2 3 4\n", "line 2: expected a word and 2 numbers, got 5 fields"),
         ("cat 1\ndog 1 2 3\n", "line 2: expected a word and 1 numbers, got 4 fields"),
         (" 1 2\n", "line 1: expected a word and 2 numbers"),

@@ -59,7 +59,7 @@ def test_case_counts_if_asked_for():
 
 
 def test_of_words_that_come_again_the_first_counts():
-    with pytest.warns(UserWarning, match="1 of 2 words are duplicates in lower case; the first"):
+    with pytest.warns(UserWarning, match="1 of 2 words are duplicates in lowercase; the first"):
         vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
 
@@ -68,12 +68,12 @@ def test_words_that_can_never_be_a_token(tmp_path):
     """They are told at load; the others, and what is made of all, stay as they are."""
     words = [*WORDS, "don't", "new york", "u.s.", "e-mail"]
     vectors = np.random.default_rng(0).standard_normal((9, 4))
-    message = r"4 of 9 words can never be a token and are left out, such as \"don't\", 'new york', "
+    message = r"4 of 9 words can never be a token and are dropped, such as \"don't\", 'new york', "
     with pytest.warns(UserWarning, match=message) as caught:
         vectorizer = from_vectors(words, vectors, sif_coefficient=0.1)
     assert [w.filename for w in caught] == [__file__]
     assert list(vectorizer.vocabulary_) == WORDS
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="are dropped"):
         plain = from_vectors(words, vectors)
     weights = np.linalg.norm(vectorizer.vectors_, axis=1) / np.linalg.norm(plain.vectors_, axis=1)
     ranks = 1 / np.arange(2, 11)
@@ -101,7 +101,7 @@ class TestTokenizer:
         assert tokenizer.truncation is not None, "the user's own is left alone"
 
     def test_subwords(self):
-        """As those of BPEmb: some are tokens only behind others."""
+        """As those of BPEmb: some are tokens only after others."""
         tokenizer = wordpiece()
         tokenizer.no_padding()
         tokens = [t for t in tokenizer.get_vocab() if t.islower() and t[0] != "["]

@@ -1,4 +1,4 @@
-"""The teacher on workers, by a backend of joblib that stands for Ray's and Spark's."""
+"""The teacher on workers, by a joblib backend that simulates Ray's and Spark's."""
 
 import pickle
 import re
@@ -18,7 +18,7 @@ from sklearn_static._formats.source import Source
 
 
 class ClusterBackend(LokyBackend):
-    """Processes of this machine; as Ray's and Spark's it gives the results of a call at once."""
+    """Local processes; like Ray's and Spark's, it returns all results of a call at once."""
 
     supports_return_generator = False
 
@@ -26,7 +26,7 @@ class ClusterBackend(LokyBackend):
 @pytest.fixture
 def cluster():
     register_parallel_backend("cluster", ClusterBackend)
-    get_reusable_executor().shutdown()  # workers of another test do not know the log
+    get_reusable_executor().shutdown()  # workers of another test do not have the log
     yield joblib.parallel_config(backend="cluster", n_jobs=2)
     get_reusable_executor().shutdown()
 

@@ -1,1 +1,1 @@
-"""What `fit` needs and `transform` does not: from a teacher to the rows of a table."""
+"""Everything that only `fit` needs, from a teacher to the rows of a table."""

@@ -1,30 +1,30 @@
-"""From the teacher's outputs to token vectors: the formulas, in NumPy."""
+"""The formulas from a teacher's outputs to token vectors, in NumPy."""
 
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The entries of a teacher's outputs are about as large as its inverse.
+# The entries of a teacher's outputs are about as large as the inverse of this number.
 _LEAST_WEIGHT = 100
-# Along other directions documents have rounding errors at most.
+# Directions with a smaller share hold rounding errors only.
 _NO_SHARE = 1e-12
 
 
 def check_n_components(n_components: float | None, dimension: int) -> None:
-    """Raise if the teacher does not have so many dimensions.
+    """Raise if `n_components` exceeds the teacher's dimension.
 
     Parameters
     ----------
     n_components : int, float or None
-        As in `pca`.
+        The number of components, as in `pca`.
     dimension : int
         The teacher's dimension.
 
     Raises
     ------
     ValueError
-        If `n_components` is above the dimension.
+        If `n_components` exceeds the dimension.
     """
     if n_components is not None and n_components > dimension:
         raise ValueError(
@@ -35,12 +35,12 @@ def check_n_components(n_components: float | None, dimension: int) -> None:
 def check_sif_coefficient(
     sif_coefficient: float | None, n_tokens: int, quantize: Literal["float16", "int8"] | None
 ) -> None:
-    """Raise if the weights are too small for the numbers of the table.
+    """Raise if the weights are too small for the type in which the table is stored.
 
     Parameters
     ----------
     sif_coefficient : float or None
-        The coefficient.
+        The coefficient of the weights.
     n_tokens : int
         The number of tokens.
     quantize : {"float16", "int8"} or None
@@ -49,7 +49,7 @@ def check_sif_coefficient(
     Raises
     ------
     ValueError
-        If even the largest weight leaves no normal numbers.
+        If even the largest weight makes the vectors subnormal numbers.
     """
     if sif_coefficient is None:
         return
@@ -59,7 +59,7 @@ def check_sif_coefficient(
     if largest < least:
         raise ValueError(
             f"sif_coefficient={sif_coefficient} gives all tokens weights of at most {largest:.2g}, "
-            f"too small for {kind}, which takes {least:.2g}; increase sif_coefficient."
+            f"too small for {kind}, which needs at least {least:.2g}; increase sif_coefficient."
         )
 
 
@@ -73,17 +73,17 @@ def pca(
     outputs : ndarray of float, shape (n_tokens, dimension)
         The teacher's output for each token.
     n_components : int, float or None
-        How many axes to keep; a float in (0, 1) keeps the fewest that explain this share of
-        the variance; None keeps all.
+        Number of axes to keep; a float in (0, 1) keeps the smallest number that explains this
+        share of the variance; None keeps all.
 
     Returns
     -------
     scores : ndarray of float64, shape (n_tokens, n_components)
-        Coordinates of the centered outputs.
+        Coordinates of the centered outputs along the axes.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
     """
-    # The covariance of float32 outputs with a large mean loses digits; in float64 it does not.
+    # In float32, the covariance of outputs with a large mean would lose digits.
     centered = outputs.astype(np.float64)
     centered -= centered.mean(axis=0)
     axes, shares = _principal_axes(centered)
@@ -96,27 +96,28 @@ def leading_directions(
     token_outputs: NDArray[np.float64],
     n_components: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Find the directions in which the embeddings have most of their length.
+    """Find the directions that hold most of the embeddings' squared length.
 
-    Few documents span few directions. The others follow by how much of their length the token
-    outputs have in them.
+    Few documents span few directions. The remaining directions are ordered by the squared length
+    of the token outputs along them.
 
     Parameters
     ----------
     embeddings : ndarray of float32, shape (n_documents, dimension)
-        The teacher's embeddings; they are not centered.
+        The teacher's embeddings, not centered.
     token_outputs : ndarray of float64, shape (n_tokens, dimension)
-        The centered outputs of the teacher for each token.
+        The teacher's centered output for each token.
     n_components : int, float or None
-        How many directions to keep; a float in (0, 1) keeps the fewest that have this share of
-        the squared length of the embeddings; None keeps all.
+        Number of directions to keep; a float in (0, 1) keeps the smallest number that holds this
+        share of the embeddings' squared length; None keeps all.
 
     Returns
     -------
     directions : ndarray of float32, shape (dimension, n_components)
         Orthonormal columns.
     shares : ndarray of float64, shape (n_components,)
-        Share of the embeddings' squared length along each of them; zero along the others.
+        Share of the embeddings' squared length along each direction; zero along directions that
+        the documents do not span.
     """
     axes, shares = _principal_axes(embeddings.astype(np.float64))
     shares[shares < _NO_SHARE] = 0
@@ -130,21 +131,21 @@ def leading_directions(
 def with_unfitted_columns(
     fitted: NDArray[np.float32], projected: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Append columns for directions in which no document has a part.
+    """Append columns for the directions that the documents do not span.
 
-    There the tokens keep the teacher's outputs for them, on the scale of the other columns.
+    In these columns, tokens keep the teacher's outputs, on the scale of the fitted columns.
 
     Parameters
     ----------
     fitted : ndarray of float32, shape (n_rows, n_fitted)
         The rows of tokens, then of bigrams, as fitted to documents.
     projected : ndarray of float64, shape (n_tokens, n_components)
-        The token outputs along the directions of the fitted columns, then of the others.
+        The token outputs along the directions of the fitted columns, then along the others.
 
     Returns
     -------
     vectors : ndarray of float32, shape (n_rows, n_components)
-        The rows; zero for bigrams in the columns that were not fitted.
+        The rows; bigrams are zero in the columns that were not fitted.
     """
     n_tokens, n_fitted = len(projected), fitted.shape[1]
     seen, unseen = np.split(projected, [n_fitted], axis=1)
@@ -157,14 +158,14 @@ def with_unfitted_columns(
 def _principal_axes(
     vectors: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give all axes, as columns, and the share of the vectors' squared length along each."""
+    """Return all axes, as columns, and the share of the vectors' squared length along each."""
     squares, axes = np.linalg.eigh(vectors.T @ vectors)
     squares = np.maximum(squares[::-1], 0)
     return axes[:, ::-1], squares / (squares.sum() or 1)
 
 
 def _with_fixed_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make the largest entry of each positive: the sign of an eigenvector is arbitrary."""
+    """Make the largest entry of each axis positive, since signs of eigenvectors are arbitrary."""
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     signed: NDArray[np.float64] = axes * np.sign(largest)
     return signed
@@ -186,12 +187,12 @@ def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:
     Parameters
     ----------
     n_tokens : int
-        The number of tokens, most frequent first.
+        The number of tokens.
 
     Returns
     -------
     probabilities : ndarray of float64, shape (n_tokens,)
-        Sums to one.
+        The probabilities by rank, most frequent first; they sum to one.
     """
     inverse_ranks: NDArray[np.float64] = 1 / np.arange(2, n_tokens + 2)
     inverse_ranks /= inverse_ranks.sum()
@@ -199,14 +200,14 @@ def zipf_probabilities(n_tokens: int) -> NDArray[np.float64]:
 
 
 def sif_weights(probabilities: NDArray[np.float64], sif_coefficient: float) -> NDArray[np.float64]:
-    """Weigh tokens by smooth inverse frequency, ``a / (a + p)`` [1]_.
+    """Compute smooth inverse frequency weights, ``a / (a + p)`` [1]_.
 
     Parameters
     ----------
     probabilities : ndarray of float64, shape (n_tokens,)
         The probability p of each token.
     sif_coefficient : float
-        The coefficient a, above zero.
+        The coefficient a; positive.
 
     Returns
     -------

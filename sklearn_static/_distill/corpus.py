@@ -1,4 +1,4 @@
-"""The documents given to fit, as the rows of their tokens."""
+"""The documents given to `fit`, with the rows of their tokens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Corpus:
     documents : list of str
         The documents.
     rows : ndarray of int32, shape (n_tokens,)
-        The rows of all documents' tokens, one document after the other; -1 for tokens without one.
+        The concatenated rows of all documents' tokens, -1 for tokens without a row.
     offsets : ndarray of int64, shape (n_documents + 1,)
         Document i has ``rows[offsets[i]:offsets[i + 1]]``.
     """
@@ -41,7 +41,7 @@ class Corpus:
         documents : list of str
             The documents.
         tokenizer : FastTokenizer
-            From documents to rows.
+            Maps documents to the rows of their tokens.
 
         Returns
         -------
@@ -57,7 +57,7 @@ class Corpus:
         return cls(documents, np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
 
     def __len__(self) -> int:
-        """Give the number of documents."""
+        """Return the number of documents."""
         return len(self.documents)
 
     @property
@@ -66,12 +66,12 @@ class Corpus:
         return np.diff(self.offsets)
 
     def tokens_of(self, document: int) -> NDArray[np.int32]:
-        """Give the rows of the tokens of one document.
+        """Return the rows of the tokens of one document.
 
         Parameters
         ----------
         document : int
-            Which one.
+            The index of the document.
 
         Returns
         -------
@@ -86,12 +86,12 @@ class Corpus:
         Parameters
         ----------
         n_documents : int
-            How many.
+            Number of documents to keep.
 
         Returns
         -------
         corpus : Corpus
-            A view of them.
+            A view of these documents.
         """
         offsets = self.offsets[: n_documents + 1]
         return Corpus(self.documents[:n_documents], self.rows[: offsets[-1]], offsets)
@@ -102,41 +102,41 @@ class Corpus:
         Parameters
         ----------
         kept : ndarray of bool, shape (n_documents,)
-            Whether to keep each.
+            Whether to keep each document.
 
         Returns
         -------
         corpus : Corpus
-            In the same order.
+            The kept documents, in the same order.
         """
         rows = self.rows[np.repeat(kept, self.lengths)]
         offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])])
         return Corpus([self.documents[i] for i in np.flatnonzero(kept)], rows, offsets)
 
     def in_vocabulary(self, max_length: int | None) -> "Corpus":
-        """Truncate the documents, then leave out the tokens without a row.
+        """Truncate the documents, then drop tokens without a row.
 
         Parameters
         ----------
         max_length : int or None
-            How many tokens of each document to keep; None keeps all.
+            Number of tokens to which each document is truncated; None does not truncate.
 
         Returns
         -------
         corpus : Corpus
-            All documents, also those without a token.
+            All documents, including those without a remaining token.
         """
         return Corpus(self.documents, *known_rows(self.rows, self.offsets, max_length))
 
     def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
-        """Count how often each row occurs in each document; all tokens must have one.
+        """Count how often each row occurs in each document; all tokens must have a row.
 
         Parameters
         ----------
         n_tokens : int
             The number of rows for tokens.
         bigrams : Bigrams or None
-            The bigrams, whose rows come after those.
+            The bigrams, whose rows follow those of the tokens.
 
         Returns
         -------
@@ -154,26 +154,26 @@ class Corpus:
 
 
 def in_random_order(documents: Iterable[str], seed: int) -> list[str]:
-    """Order documents by the hash of each with the seed, whatever their order was.
+    """Order documents by a seeded hash of each, independently of their given order.
 
-    Two sets of documents begin nearly alike where they share most documents, so that the
-    folds of a cross-validation show the teacher the same ones.
+    Two sets that share most of their documents then begin with almost the same ones, so that the
+    teacher reads the same documents in all folds of a cross-validation.
 
     Parameters
     ----------
     documents : iterable of str
         The documents.
     seed : int
-        Any seed from 0 to 2**32 - 1.
+        A seed from 0 to 2**32 - 1.
 
     Returns
     -------
     documents : list of str
-        The same documents.
+        The same documents in the new order.
     """
     key = seed.to_bytes(8, "little")
     return sorted(
-        documents, key=lambda text: (blake2b(text.encode(), digest_size=8, key=key).digest(), text)
+        documents, key=lambda doc: (blake2b(doc.encode(), digest_size=8, key=key).digest(), doc)
     )
 
 
@@ -183,16 +183,16 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | Non
     Parameters
     ----------
     corpus : Corpus
-        The documents; all tokens have a row.
+        The documents; all tokens must have a row.
     n_tokens : int
         The number of rows for tokens.
     max_features : int or None
-        How many to take at most; None takes all.
+        The maximum number of bigrams; None keeps all.
 
     Returns
     -------
     bigrams : Bigrams
-        The most frequent first, and those of one frequency by their tokens.
+        The bigrams by descending document frequency, then by the rows of their tokens.
     """
     rows, offsets = corpus.rows, corpus.offsets
     documents = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -200,7 +200,7 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | Non
     keys = bigram_keys(rows, n_tokens)[within]
     order = np.lexsort((documents[1:][within], keys))
     keys, documents = keys[order], documents[1:][within][order]
-    # Each bigram once per document.
+    # Count each bigram once per document.
     new = np.ones(len(keys), dtype=bool)
     new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
     distinct, frequencies = np.unique(keys[new], return_counts=True)

@@ -1,4 +1,4 @@
-"""What the files of a teacher say, its weights aside; needs no torch."""
+"""The files of a teacher except its weights; needs no torch."""
 
 import fnmatch
 import hashlib
@@ -16,8 +16,8 @@ from sklearn_static._formats.source import Source, default_prompt, join, module_
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
-# sentence-transformers' names of the ways to pool, and the flags of older folders in the order in
-# which it concatenates several.
+# The flags of older folders and sentence-transformers' names of the pooling modes, in the order in
+# which it concatenates several of them.
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -28,36 +28,36 @@ _POOLING_FLAGS = {
 }
 _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
-# The file's name is that of the class which once wrote it.
+# The file is named for the class that once wrote it.
 _TRANSFORMER_SETTINGS = [
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
-# Their first positions stand for padding.
+# Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
-# What a transformer cannot be without besides config.json: one file of each kind.
+# In addition to config.json, a transformer needs one file of each kind.
 _INDISPENSABLE = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
     "weights": ["model.safetensors", "*.safetensors", "*.bin"],
 }
-# What can change an output. Not the exports to other runtimes that lie in folders of their own.
+# Files that can change an output; exports to other runtimes are in folders of their own.
 _TELLING_FILES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """From token ids to an output: what of a teacher's folder its weights depend on.
+    """The part of a teacher's folder that maps token ids to outputs.
 
     Attributes
     ----------
     source : Source
-        Where its files come from.
+        The teacher's files.
     transformer_path : str
-        Folder of the transformer in it.
+        Folder of the transformer in `source`.
     pooling : tuple of str
-        Names of sentence-transformers' ways to pool; the results are concatenated.
+        sentence-transformers' names of the pooling modes, whose results are concatenated.
     dense_paths : tuple of str
-        Folders of the layers behind the pooling.
+        Folders of the dense layers after the pooling.
     """
 
     source: Source
@@ -66,15 +66,15 @@ class Encoder:
     dense_paths: tuple[str, ...]
 
     def fingerprint(self) -> str:
-        """Hash everything that an output depends on, but for the input.
+        """Hash everything that an output depends on, excluding the input.
 
         Returns
         -------
         fingerprint : str
-            SHA-256 in hexadecimal: of the commit of a model of the hub, else of the files.
+            SHA-256 in hexadecimal, of the commit for a model on the hub, otherwise of the files.
         """
         facts = [repr((self.pooling, self.source.trust_remote_code))]
-        # They may have corrected the teacher's class. Where they were built ("+cpu") is no matter.
+        # Other versions may have corrected the teacher's class. The build ("+cpu") is irrelevant.
         facts += [f"{k} {v.partition('+')[0]}" for k, v in teacher_versions().items()]
         if self.source.is_folder:
             for path in sorted({"", self.transformer_path, *self.dense_paths}):
@@ -93,12 +93,13 @@ class Encoder:
         return self.source.root(join(self.transformer_path, "config.json")).name
 
     def for_workers(self) -> "Encoder":
-        """Give what another machine needs to load the same weights.
+        """Return a copy with which another machine loads the same weights.
 
         Returns
         -------
         encoder : Encoder
-            Small, without paths of this machine's cache; a model of the hub at its commit.
+            A small object without paths of this machine's cache; a model on the hub is pinned to
+            its commit.
         """
         source = self.source
         revision = source.revision if source.is_folder else self._commit
@@ -117,27 +118,28 @@ class Folder(Encoder):
     Attributes
     ----------
     tokenizer : tokenizers.Tokenizer
-        The tokenizer as it was published.
+        The tokenizer as published.
     max_seq_length : int or None
-        How many tokens of a text the teacher reads, special tokens included; None is all.
+        Number of tokens to which documents are truncated, including special tokens; None does not
+        truncate.
     prompt : str
-        What stands before every text by default.
+        The default prompt, which is prepended to every document.
     pools_prompt : bool
-        Whether the prompt's tokens are pooled with those of the text.
-    cuts_left : bool
-        Whether of a long text the end is read, not the beginning.
+        Whether the prompt's tokens are pooled with those of the document.
+    truncates_left : bool
+        Whether long documents are truncated at their beginning.
     """
 
     tokenizer: Tokenizer
     max_seq_length: int | None
     prompt: str
     pools_prompt: bool
-    cuts_left: bool
+    truncates_left: bool
 
 
 def _digest(file: Path) -> str:
     status = file.stat()
-    # Unlike the time of the last modification, that of the last change cannot be set back.
+    # Unlike the modification time (mtime), the change time (ctime) cannot be set back.
     return _digest_of_state(
         file.resolve(), (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     )
@@ -145,7 +147,7 @@ def _digest(file: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
-    """Hash a file, once per process while it stays in the same state."""
+    """Hash a file, once per process as long as its state does not change."""
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -158,17 +160,17 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
     source : Source
         The model.
     pooling : {"auto", "mean", "cls", "last"}
-        "auto" takes what the folder says, and the mean where it says nothing.
+        "auto" takes the pooling mode of the folder, or the mean if it specifies none.
 
     Returns
     -------
     folder : Folder
-        What is known without the weights.
+        Everything except the weights.
 
     Raises
     ------
     OSError
-        If there is no such model or a file of it is missing.
+        If there is no such model or a file is missing.
     ValueError
         If the folder has an unsupported module or setting.
     """
@@ -203,7 +205,7 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
 
 
 def _check_complete(model: str, path: str) -> None:
-    """Raise if a local transformer lacks a file, before torch is imported to say so."""
+    """Raise if a local transformer lacks a file, before torch is imported."""
     folder = os.path.join(model, path)
     names = os.listdir(folder)
     for kind, patterns in _INDISPENSABLE.items():
@@ -217,7 +219,7 @@ def _check_complete(model: str, path: str) -> None:
 def _read_modules(
     source: Source, modules: list[dict[str, str]]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], bool]:
-    """Give the transformer's path, the poolings, the dense layers' paths and `pools_prompt`."""
+    """Return the transformer's path, the pooling modes, the dense paths and `pools_prompt`."""
     modes: tuple[str, ...] = ("mean",)
     transformer_path = ""
     pools_prompt = True
@@ -240,13 +242,13 @@ def _read_modules(
                 "Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
             )
         kinds.append(kind)
-    # The length of a token's vector matters, so a Normalize at the end is left out.
+    # The length of a token vector matters, so a Normalize at the end is ignored.
     plain = [kind for kind in kinds if kind != "Dropout"]
     body = plain[:-1] if plain[-1:] == ["Normalize"] else plain
     if body != ["Transformer", "Pooling", *["Dense"] * len(dense_paths)]:
         raise ValueError(
-            f"model={source.model!r} has the modules {', '.join(kinds)}; known is the order "
-            "Transformer, Pooling, any number of Dense, and Normalize or nothing."
+            f"model={source.model!r} has the modules {', '.join(kinds)} in an unsupported order; "
+            "supported: Transformer, Pooling, any number of Dense, optionally Normalize."
         )
     return transformer_path, modes, tuple(dense_paths), pools_prompt
 
@@ -269,10 +271,10 @@ def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
 def _read_tokenizer(
     source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> Tokenizer:
-    """Load the tokenizer as it was published.
+    """Load the tokenizer as published.
 
-    From version 5 on, transformers may rebuild the normalizer and the pre-tokenizer by class and
-    drop what tokenizer.json says of them; so it is asked only where there is no such file.
+    Since version 5, transformers may rebuild the normalizer and the pre-tokenizer by class and
+    ignore those of tokenizer.json; it is used only if there is no such file.
     """
     file = source.path(join(path, "tokenizer.json"))
     if file is None:
@@ -281,7 +283,7 @@ def _read_tokenizer(
         tokenizer = Tokenizer.from_file(file)
         as_configured = tokenizer_settings.get("do_lower_case")
         if as_configured is not None and isinstance(tokenizer.normalizer, BertNormalizer):
-            tokenizer.normalizer.lowercase = as_configured  # as transformers has it, old and new
+            tokenizer.normalizer.lowercase = as_configured  # as all versions of transformers do
     if settings.get("do_lower_case"):
         rest = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = Sequence([Lowercase(), *rest])
@@ -291,13 +293,13 @@ def _read_tokenizer(
 def _longest_input(
     config: dict[str, Any], tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> int | None:
-    """Tell how many tokens the teacher reads."""
+    """Return the number of tokens to which the teacher truncates, None for no limit."""
     positions = config.get("max_position_embeddings")
     if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
         positions -= config.get("pad_token_id", 1) + 1
     chosen = settings.get("max_seq_length")
     if chosen is None:
         chosen = tokenizer_settings.get("model_max_length")
-    # Both say "as many as you like" in several ways: no value, -1 or a number beyond reason.
+    # Both express "no limit" in several ways: no value, -1 or a huge number.
     limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
     return min(limits, default=None)

@@ -1,4 +1,4 @@
-"""What the teacher reads: single tokens and documents, within the tokenizer's special tokens."""
+"""The teacher's inputs: single tokens and documents, between the tokenizer's special tokens."""
 
 import re
 from functools import cached_property
@@ -13,29 +13,29 @@ from sklearn_static._distill.folder import Folder
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
 
-# Slots that a tokenizer's authors left free; the teacher never saw them.
+# Slots that the tokenizer's authors left free; the teacher was never trained on them.
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
 
 
 def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
-    """Keep every token that can occur in a document, in the tokenizer's order.
+    """Select the tokens that can occur in a document, in the tokenizer's order.
 
-    Special tokens, the unknown token and unused slots are left out.
+    Special tokens, the unknown token and unused slots are excluded.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        Copied, so that truncation and padding can be switched off.
+        The tokenizer; it is copied, and truncation and padding are disabled in the copy.
 
     Returns
     -------
     vocabulary : Vocabulary
-        The kept tokens, by ascending id.
+        The selected tokens, by ascending id.
 
     Raises
     ------
     ValueError
-        If no token is left.
+        If no token remains.
     """
     added = tokenizer.get_added_tokens_decoder().items()
     specials = {token_id for token_id, token in added if token.special}
@@ -69,17 +69,17 @@ class Inputs:
         self._vocabulary = vocabulary
 
     def of_vocabulary(self) -> NDArray[np.int64]:
-        """Put each token into the tokenizer's template for one text.
+        """Put each token into the tokenizer's template for a single document.
 
         Returns
         -------
         input_ids : ndarray of int64, shape (n_tokens, length)
-            For BERT ``[CLS] token [SEP]``, by their ids.
+            The token ids; for BERT those of ``[CLS] token [SEP]``.
 
         Raises
         ------
         ValueError
-            If the template cannot be found out.
+            If the template cannot be determined.
         """
         prefix, suffix = self._template
         token_ids = self._vocabulary.token_ids
@@ -90,35 +90,37 @@ class Inputs:
         return input_ids
 
     def of_documents(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
-        """Put documents between the special tokens, after the teacher's default prompt.
+        """Put documents after the teacher's default prompt and between the special tokens.
 
         Parameters
         ----------
         corpus : Corpus
             The documents and their tokens.
         max_tokens : int or None
-            How many tokens the teacher may read in all, duplicate documents not counted.
+            The maximum number of tokens that the teacher reads, with duplicate documents counted
+            once; None sets no limit.
 
         Returns
         -------
         input_ids : list of ndarray of int32
-            Those of the first documents: as many as `max_tokens` allows, but at least one. Long
-            documents are truncated to what the teacher reads.
+            The token ids of the first documents: as many as `max_tokens` allows, at least one.
+            Long documents are truncated to the teacher's maximum length.
 
         Raises
         ------
         ValueError
-            If the teacher leaves its prompt out when it pools, or reads the end of long documents.
+            If the teacher excludes its prompt from the pooling, or truncates long documents at
+            their beginning.
         """
         if self._folder.prompt and not self._folder.pools_prompt:
             raise ValueError(
-                f"The teacher puts {self._folder.prompt!r} before every text and leaves it out of "
-                "the pooling, which distill_on='corpus' does not support."
+                f"The teacher puts {self._folder.prompt!r} before every document and excludes it "
+                "from the pooling, which distill_on='corpus' does not support."
             )
-        if self._folder.cuts_left:
+        if self._folder.truncates_left:
             raise ValueError(
-                "The teacher truncates long texts at their beginning (truncation_side='left'), "
-                "which distill_on='corpus' does not support."
+                "The teacher truncates long documents at their beginning "
+                "(truncation_side='left'), which distill_on='corpus' does not support."
             )
         prefix, suffix = self._template
         inputs: list[NDArray[np.int32]] = []
@@ -127,7 +129,7 @@ class Inputs:
         for batch in batches(corpus.documents):
             for ids in self._ids(corpus, batch):
                 ids_read = np.array([*prefix, *ids, *suffix], dtype=np.int32)
-                if ids_read.tobytes() not in distinct:  # the others are not run again
+                if ids_read.tobytes() not in distinct:  # duplicates are not run again
                     distinct.add(ids_read.tobytes())
                     n_left -= len(ids_read)
                     if n_left < 0 and inputs:
@@ -136,7 +138,7 @@ class Inputs:
         return inputs
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
-        """Give the ids of the prompt and some documents, as far as the teacher reads them."""
+        """Return the ids of the prompt and each document, truncated as the teacher does."""
         n_read, prompt = self._n_between, self._folder.prompt
         ids_of = {}
         if not prompt:
@@ -144,7 +146,7 @@ class Inputs:
                 rows = corpus.tokens_of(i)[:n_read]
                 if (rows >= 0).all():
                     ids_of[i] = self._vocabulary.token_ids[rows]
-        # Of a token without a row the id is not kept, and a prompt may join with what follows.
+        # The id of a token without a row is not kept, and a prompt may merge with what follows.
         others = [i for i in range(batch.start, batch.stop) if i not in ids_of]
         ids, offsets = self._vocabulary.encode([prompt + corpus.documents[i] for i in others])
         for i, start, stop in zip(others, offsets[:-1], offsets[1:], strict=True):
@@ -153,7 +155,7 @@ class Inputs:
 
     @property
     def room(self) -> int | None:
-        """How many of a document's own tokens the teacher reads; None is all of them."""
+        """Number of a document's own tokens that the teacher reads; None means all."""
         if self._n_between is None:
             return None
         prompt_ids, _ = self._vocabulary.encode([self._folder.prompt])
@@ -161,14 +163,14 @@ class Inputs:
 
     @cached_property
     def _n_between(self) -> int | None:
-        """How many tokens go between the special ones at most."""
+        """Maximum number of tokens between the special tokens; None means no limit."""
         longest = self._folder.max_seq_length
         prefix, suffix = self._template
         return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:
-        """Find the special ids that the tokenizer puts around a text: [CLS] and [SEP] of BERT."""
+        """Find the ids that the tokenizer puts around a document: for BERT, [CLS] and [SEP]."""
         tokenizer = self._vocabulary.tokenizer
         tokens = map(tokenizer.id_to_token, map(int, self._vocabulary.token_ids))
         for probe in chain("a", tokens):
@@ -180,4 +182,7 @@ class Inputs:
             stop = start + len(bare)
             if bare and full[start:stop] == bare:
                 return full[:start], full[stop:]
-        raise ValueError(f"The teacher's tokenizer turns {probe!r} into {bare}, yet into {full}.")
+        raise ValueError(
+            f"The template of the teacher's tokenizer cannot be determined: {probe!r} becomes "
+            f"{bare} without special tokens and {full} with them."
+        )

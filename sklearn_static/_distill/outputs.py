@@ -1,4 +1,4 @@
-"""The teacher's outputs for tokens and documents, from the cache where it has them."""
+"""The teacher's outputs for tokens and documents, computed or taken from the cache."""
 
 import hashlib
 import time
@@ -23,25 +23,25 @@ from sklearn_static._serve.jobs import n_workers
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
-# Part of every key: to be raised when the same input would give another output.
+# Part of every key; to be incremented when the same input would result in another output.
 _VERSION = 1
-# The vocabulary is kept and worked on by blocks of tokens, since all of it is wanted together.
+# The vocabulary is run and cached in blocks of tokens, since all of it is always needed.
 _BLOCK = 1024
-# A cluster gets the works of so many locks together; each is an open file.
+# The number of works that a cluster gets at once; each holds a lock, which is an open file.
 _LOCKS_AT_ONCE = 100
 
 
 class Outputs:
-    """A teacher that runs each input once, as long as its cache lasts.
+    """A teacher that runs each input only once as long as its outputs are cached.
 
     Parameters
     ----------
     folder : Folder
         The teacher; its weights are loaded when they are first needed.
     inputs : Inputs
-        What it reads.
+        The inputs of the teacher.
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
-        Where the outputs are kept.
+        Where the outputs are cached.
     device : str or None
         The torch device; None takes the best available.
     batch_size : int
@@ -49,8 +49,8 @@ class Outputs:
     progress : bool
         Whether to show a progress bar on standard error.
     n_jobs : int or None, default=None
-        Among how many workers of joblib's active backend to divide the inputs, if it is a
-        cluster's; None is what the backend says.
+        Number of workers among which to divide the inputs if joblib's active backend is that of a
+        cluster; None takes the backend's default.
     """
 
     def __init__(
@@ -72,19 +72,19 @@ class Outputs:
         self._n_jobs = n_jobs
         folder_of_cache = cache_folder(memory)
         self._store = Store(folder_of_cache)
-        # An object that keeps things in its own way.
+        # Another object with the joblib.Memory interface, which stores outputs itself.
         own_way = folder_of_cache is None and not isinstance(memory, Memory)
         self._memory = memory if own_way else None
         self._n_run = 0
         self._seconds_run = 0.0
 
     def find_dimension(self) -> int:
-        """Run the first block of tokens to find the number of dimensions of an output.
+        """Run the first block of tokens to determine the teacher's dimension.
 
         Returns
         -------
         dimension : int
-            Known for the whole vocabulary before the rest of it is run.
+            The number of columns of the outputs, before the rest of the vocabulary is run.
         """
         return int(self._first_block.shape[1])
 
@@ -93,12 +93,12 @@ class Outputs:
         return self._run_blocks(0, 1)
 
     def of_vocabulary(self) -> NDArray[np.float32]:
-        """Run every token, alone in the tokenizer's template.
+        """Run the teacher on every token alone in the tokenizer's template.
 
         Returns
         -------
         outputs : ndarray of float32, shape (n_tokens, dimension)
-            Pooled and after the dense layers, not normalized.
+            The pooled outputs after the dense layers, not normalized.
         """
         first, rest = self._first_block, self._run_blocks(1, None)
         return np.concatenate([first, rest.reshape(-1, first.shape[1])])
@@ -109,24 +109,25 @@ class Outputs:
         return [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
 
     def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
-        # Each block is a work of its own, so that processes share the vocabulary.
+        # Each block has its own work (a lock), so that processes share the vocabulary.
         works = list(range(len(self._blocks)))
         return self._run(self._blocks[start:stop], works[start:stop], "Teacher, vocabulary")
 
     def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Run documents.
+        """Run the teacher on documents.
 
         Parameters
         ----------
         inputs : sequence of ndarray of int32
-            As `Inputs.of_documents` gives them.
+            Token ids as returned by `Inputs.of_documents`.
 
         Returns
         -------
         embeddings : ndarray of float32, shape (n_documents, dimension)
-            Scaled to unit length.
+            The outputs, scaled to unit length.
         """
-        # Documents of one length need no padding and fill a batch; of long ones, few do.
+        # Documents of one length need no padding and form a work; a batch holds few long documents,
+        # so those of one length are divided into several works.
         works = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
         outputs = self._run([ids[None] for ids in inputs], works, "Teacher, documents")
@@ -136,17 +137,17 @@ class Outputs:
         return embeddings
 
     def duration(self, n_documents: int) -> str:
-        """Say how long documents would take, by those that were run.
+        """Estimate the time for further documents from the documents that were run.
 
         Parameters
         ----------
         n_documents : int
-            How many documents.
+            The number of further documents.
 
         Returns
         -------
         clause : str
-            Something like "; the others would take about 5 min". Empty if none was run.
+            A clause like "; the others would take about 5 min"; empty if no document was run.
         """
         if not self._n_run:
             return ""
@@ -155,12 +156,12 @@ class Outputs:
         return f"; the others would take about {span}"
 
     def _run(self, inputs: list[NDArray[Any]], works: list[int], title: str) -> NDArray[np.float32]:
-        """Run arrays of shape (n, length); all those of one work have the same length."""
+        """Run arrays of shape (n, length); all arrays of one work have the same length."""
         if self._memory is None:
             return self._gather(inputs, works, title)
 
-        # The arguments are all that the result depends on, since the method `cache` of any object
-        # may take no word on which of them to ignore.
+        # The arguments are exactly what the result depends on, since the method `cache` of another
+        # object may not have the option to ignore some of them.
         def gather(fingerprint: str, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
             return self._gather(inputs, works, title)
 
@@ -183,8 +184,8 @@ class Outputs:
         except Exception as error:
             if values and self._store.lasts:
                 error.add_note(
-                    f"The cache has {len(values)} of the {len(set(keys))} outputs by now; calling "
-                    "fit again runs the teacher on the others."
+                    f"The cache has {len(values)} of the {len(set(keys))} outputs; calling fit "
+                    "again runs the teacher on the others only."
                 )
             raise
         flat = np.frombuffer(b"".join(values[key] for key in keys), dtype=np.float32)
@@ -200,7 +201,7 @@ class Outputs:
         with tqdm(
             total=sum(sizes.values()), desc=title, unit="token", disable=not self._progress
         ) as bar:
-            # First what nobody else is at, then what is left of what others were at.
+            # First the works that no other process holds, then what remains of the others.
             wait = False
             while missing:
                 works = sorted(missing, reverse=True)
@@ -210,7 +211,7 @@ class Outputs:
                     for new in self._run_works(missing, some, title, n_used, wait=wait):
                         bar.update(sum(sizes[key] for key in new))
                         yield new
-                # Two works may have the same lock: the other one is free by now.
+                # Two works may share a lock, which is free again by now.
                 wait = len(missing) == len(works)
 
     def _run_works(
@@ -222,7 +223,7 @@ class Outputs:
         *,
         wait: bool,
     ) -> Iterator[dict[bytes, bytes]]:
-        """Do those works that nobody else is at, and take them out of `missing`."""
+        """Run the works that no other process holds, and remove them from `missing`."""
         with ExitStack() as locks:
             left: dict[bytes, NDArray[Any]] = {}
             for work in works:

@@ -1,4 +1,4 @@
-"""The steps of `fit`: from documents and a teacher's outputs to the rows of a table."""
+"""The steps of `fit`, from documents and a teacher's outputs to the rows of a table."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +19,7 @@ from sklearn_static._distill.components import (
 from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
 from sklearn_static._distill.folder import Pooling, read_folder
 from sklearn_static._distill.inputs import Inputs, usable_tokens
-from sklearn_static._distill.lexical import with_lexical_rows
+from sklearn_static._distill.lsa import with_lsa_rows
 from sklearn_static._distill.requirements import import_for_fit
 from sklearn_static._distill.ridge import fit_rows
 from sklearn_static._distill.targets import column_scales, smoothed
@@ -35,33 +35,33 @@ from sklearn_static._warnings import warn
 if TYPE_CHECKING:
     from sklearn_static._distill.outputs import Outputs
 
-_LEXICAL_COMPONENTS = 128
-# How many batches of the documents a rule is tried on.
+_LSA_COMPONENTS = 128
+# Number of batches of documents on which a rule is checked.
 _TRIED_BATCHES = 10
 
 
 @dataclass(frozen=True)
 class Documents:
-    """What `fit` reads of its documents.
+    """The documents given to `fit`, tokenized.
 
     Attributes
     ----------
     corpus : Corpus
-        Those with an in-vocabulary token, in random order; all their tokens.
+        The documents with an in-vocabulary token, in random order, with all their tokens.
     in_vocabulary : Corpus
         The same documents, with the tokens that `transform` would pool.
     n_given : int
-        How many there are with the others.
-    n_lexical : int
-        How many lexical components they get.
+        Number of documents including those without an in-vocabulary token.
+    n_lsa : int
+        Number of LSA features.
     seed : int
-        The seed of their order.
+        Seed of the order and of the LSA solver.
     """
 
     corpus: Corpus
     in_vocabulary: Corpus
     n_given: int
-    n_lexical: int
+    n_lsa: int
     seed: int
 
 
@@ -72,11 +72,11 @@ class Rows:
     Attributes
     ----------
     tokenizer : FastTokenizer
-        From documents to the rows of their tokens.
+        Maps documents to the rows of their tokens.
     vectors : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
-        One vector for each row.
+        One vector per row.
     bigrams : Bigrams or None
-        The bigrams of the other rows.
+        The bigrams, whose rows follow those of the tokens.
     """
 
     tokenizer: FastTokenizer
@@ -94,16 +94,16 @@ def open_teacher(
     progress: bool,
     n_jobs: int | None = None,
 ) -> tuple["Outputs", FastTokenizer]:
-    """Read what a teacher's files say, its weights aside.
+    """Open a teacher without loading its weights.
 
     Parameters
     ----------
     source : Source
         The teacher's files.
     pooling : {"auto", "mean", "cls", "last"}
-        How its outputs become one vector.
+        How its outputs are pooled into one vector.
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
-        Where its outputs are kept.
+        Where its outputs are cached.
     device : str or None
         The torch device; None takes the best available.
     batch_size : int
@@ -111,15 +111,15 @@ def open_teacher(
     progress : bool
         Whether to show a progress bar on standard error.
     n_jobs : int or None, default=None
-        Among how many workers of joblib's active backend to divide what it reads, if it is a
-        cluster's; None is what the backend says.
+        Number of workers among which to divide the inputs if joblib's active backend is that of a
+        cluster; None takes the backend's default.
 
     Returns
     -------
     outputs : Outputs
-        The teacher, which is loaded when it is needed.
+        The teacher, whose weights are loaded when they are first needed.
     tokenizer : FastTokenizer
-        Its tokenizer, with the rule that its components suggest.
+        Its tokenizer, with the rule derived from its components.
 
     Raises
     ------
@@ -145,19 +145,19 @@ def open_teacher(
 
 
 def exact_tokenizer(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:
-    """Keep a tokenizer if it gives the tokens of the real one, on real documents too.
+    """Drop the rule of a tokenizer if its tokens differ from the original ones on real documents.
 
     Parameters
     ----------
     tokenizer : FastTokenizer
-        With the rule that the components of the real one suggest.
+        A tokenizer with the rule derived from the components of the original one.
     documents : list of str
-        What to try it on.
+        The documents on which to compare the tokens.
 
     Returns
     -------
     tokenizer : FastTokenizer
-        The same, or one without a rule.
+        The same tokenizer, or one without a rule.
     """
     tried = islice(batches(documents), _TRIED_BATCHES if tokenizer.rule is not None else 0)
     if all(agrees(tokenizer, documents[batch]) for batch in tried):
@@ -173,21 +173,21 @@ def read_documents(
     lexical_components: int | Literal["auto"],
     random_state: int | np.random.RandomState | None,
 ) -> Documents:
-    """Tokenize documents.
+    """Tokenize the documents given to `fit`.
 
     Parameters
     ----------
     documents : list of str
         The documents.
     tokenizer : FastTokenizer
-        From documents to rows.
+        Maps documents to the rows of their tokens.
     max_length : int or None
-        How many tokens of each document to read; None reads all.
+        Number of tokens to which each document is truncated; None does not truncate.
     lexical_components : int or "auto"
-        How many lexical components they get. "auto" is 128, or the number of documents with an
-        in-vocabulary token if that is smaller.
+        Number of LSA features. "auto" is 128, or the number of documents with an in-vocabulary
+        token if that is smaller.
     random_state : int, RandomState or None
-        Seeds the order of the documents, which otherwise depends on their content alone.
+        Seed of the order of the documents, which otherwise depends only on their content.
 
     Returns
     -------
@@ -197,10 +197,10 @@ def read_documents(
     Raises
     ------
     ValueError
-        If no document has an in-vocabulary token, or fewer have one than there are lexical
-        components.
+        If no document has an in-vocabulary token, or if fewer documents have one than
+        `lexical_components`.
     """
-    # Without a seed too the candidates of a search must show the teacher the same documents.
+    # Without a seed, too, the teacher must read the same documents for all candidates of a search.
     seed = 0 if random_state is None else random_state
     seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
     in_order = in_random_order(documents, seed)
@@ -210,16 +210,16 @@ def read_documents(
     n_known = len(corpus)
     if not n_known:
         raise ValueError("X has no document with an in-vocabulary token.")
-    automatic = min(_LEXICAL_COMPONENTS, n_known)
-    n_lexical = automatic if lexical_components == "auto" else int(lexical_components)
-    if n_lexical > n_known:
+    automatic = min(_LSA_COMPONENTS, n_known)
+    n_lsa = automatic if lexical_components == "auto" else int(lexical_components)
+    if n_lsa > n_known:
         raise ValueError(
-            f"lexical_components={n_lexical} must be at most {n_known}, the number of "
+            f"lexical_components={n_lsa} must be at most {n_known}, the number of "
             "documents in X with an in-vocabulary token; pass more documents or "
             "lexical_components='auto'."
         )
     in_vocabulary = corpus.in_vocabulary(max_length)
-    return Documents(corpus, in_vocabulary, len(documents), n_lexical, seed)
+    return Documents(corpus, in_vocabulary, len(documents), n_lsa, seed)
 
 
 def vocabulary_table(
@@ -229,16 +229,16 @@ def vocabulary_table(
     sif_coefficient: float | None,
     quantize: Quantize,
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """Make vectors from the teacher's outputs for single tokens.
+    """Compute token vectors from the teacher's outputs for single tokens.
 
     Parameters
     ----------
     outputs : Outputs
         The teacher.
     tokenizer : FastTokenizer
-        From documents to the rows of their tokens.
+        Maps documents to the rows of their tokens.
     n_components : int, float or None
-        The number of principal components.
+        The number of principal components, as in `pca`.
     sif_coefficient : float or None
         The coefficient of the weights; None gives all tokens the weight 1.
     quantize : {"float16", "int8"} or None
@@ -247,14 +247,14 @@ def vocabulary_table(
     Returns
     -------
     rows : Rows
-        One row for each token.
+        One row per token.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
 
     Raises
     ------
     ValueError
-        If `n_components` is above the teacher's dimension, or all weights are too small.
+        If `n_components` exceeds the teacher's dimension, or if all weights are too small.
     """
     check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), quantize)
     check_n_components(n_components, outputs.find_dimension())
@@ -276,30 +276,31 @@ def corpus_table(
     max_length: int | None,
     max_teacher_tokens: int | None,
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """Fit vectors to the teacher's embeddings of documents.
+    """Fit token vectors to the teacher's embeddings of documents.
 
     Parameters
     ----------
     outputs : Outputs
         The teacher.
     tokenizer : FastTokenizer
-        From documents to the rows of their tokens.
+        Maps documents to the rows of their tokens.
     documents : Documents
         The documents.
     n_components : int, float or None
-        The number of leading directions.
+        The number of leading directions, as in `leading_directions`.
     sif_coefficient : float or None
-        The coefficient of the weights that the tokens start from; None gives all the weight 1.
+        The coefficient of the weights from which the fit starts; None gives all tokens the weight
+        1.
     alpha : float
-        Strength of the ridge.
+        Strength of the ridge penalty.
     bigrams : bool
         Whether bigrams get rows.
     max_features : int or None
-        How many bigrams at most.
+        The maximum number of bigrams; None sets no limit.
     max_length : int or None
-        How many tokens of each document `transform` reads.
+        Number of tokens to which `transform` truncates each document; None does not truncate.
     max_teacher_tokens : int or None
-        How many tokens the teacher reads at most.
+        The maximum number of tokens that the teacher reads; None sets no limit.
 
     Returns
     -------
@@ -311,7 +312,7 @@ def corpus_table(
     Raises
     ------
     ValueError
-        If `n_components` is above the teacher's dimension, or if no document has an in-vocabulary
+        If `n_components` exceeds the teacher's dimension, or if no document has an in-vocabulary
         token in the part that the teacher reads.
 
     Warns
@@ -325,13 +326,13 @@ def corpus_table(
     check_n_components(n_components, outputs.find_dimension())
     corpus = documents.corpus
     inputs = outputs.inputs.of_documents(corpus, max_teacher_tokens)
-    # Of a long document the teacher reads a part; only that part can explain its embedding.
+    # The teacher truncates long documents; only the part that it reads can explain an embedding.
     limit = min((n for n in (outputs.inputs.room, max_length) if n is not None), default=None)
     read = corpus.first(len(inputs)).in_vocabulary(limit)
     if not len(read.rows):
         raise ValueError(
-            f"No document in X has an in-vocabulary token among its first {limit}, which is as "
-            "far as the teacher or max_length reads."
+            f"No document in X has an in-vocabulary token among its first {limit}, to which the "
+            "teacher or max_length truncates it."
         )
     token_outputs = outputs.of_vocabulary().astype(np.float64)
     token_outputs -= token_outputs.mean(axis=0)
@@ -339,8 +340,8 @@ def corpus_table(
     n_distinct, n_read = len(set(corpus.documents)), len(set(read.documents))
     if n_read < n_distinct:
         warn(
-            f"The teacher read {n_read} of {n_distinct} documents, which is as far as "
-            f"max_teacher_tokens={max_teacher_tokens} goes{outputs.duration(n_distinct - n_read)}."
+            f"The teacher read {n_read} of {n_distinct} distinct documents, limited by "
+            f"max_teacher_tokens={max_teacher_tokens}{outputs.duration(n_distinct - n_read)}."
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
     n_tokens = len(token_outputs)
@@ -365,21 +366,21 @@ def finish(
     min_df: float,
     quantize: Quantize,
 ) -> StaticTable:
-    """Add the lexical components, drop the rows of rare tokens and bigrams, and store the rest.
+    """Append LSA features, drop the rows of rare tokens and bigrams, and store the rest.
 
     Parameters
     ----------
     rows : Rows
-        The rows so far.
+        The rows of tokens and bigrams.
     documents : Documents or None
-        The documents; None leaves the rows as they are.
+        The documents; None leaves the rows unchanged.
     bigrams : bool
-        Whether bigrams get rows, if they have none yet and there are lexical components, which
-        are then all that is in them.
+        Whether to add rows for bigrams if there are none yet but there are LSA features; all other
+        features of these rows are zero.
     max_features : int or None
-        How many bigrams at most.
+        The maximum number of bigrams; None sets no limit.
     min_df : int or float
-        In how many documents a row must occur to be kept; a float is a share of them.
+        The minimum document frequency of a row to be kept; a float is a share of the documents.
     quantize : {"float16", "int8"} or None
         How the table is stored.
 
@@ -391,23 +392,23 @@ def finish(
     Raises
     ------
     ValueError
-        If no token is left, or a value is too large for float16.
+        If no token remains, or if a value is too large for float16.
     """
     if documents is not None:
-        rows = _with_lexical(rows, documents, bigrams, max_features, min_df)
+        rows = _with_lsa(rows, documents, bigrams, max_features, min_df)
     return StaticTable.from_vectors(rows.tokenizer, rows.vectors, quantize, rows.bigrams)
 
 
-def _with_lexical(
+def _with_lsa(
     rows: Rows, documents: Documents, bigrams: bool, max_features: int | None, min_df: float
 ) -> Rows:
     tokenizer, vectors, learned = rows.tokenizer, rows.vectors, rows.bigrams
     corpus, n_tokens = documents.in_vocabulary, len(tokenizer.vocabulary)
-    if bigrams and documents.n_lexical and learned is None:
+    if bigrams and documents.n_lsa and learned is None:
         learned = most_frequent_bigrams(corpus, n_tokens, max_features)
         vectors = np.pad(vectors, ((0, len(learned)), (0, 0)))
     counts = corpus.counts(n_tokens, learned)
-    vectors = with_lexical_rows(vectors, counts, documents.n_lexical, documents.seed)
+    vectors = with_lsa_rows(vectors, counts, documents.n_lsa, documents.seed)
     least = min_df if isinstance(min_df, int | np.integer) else min_df * documents.n_given
     kept = np.bincount(counts.indices, minlength=len(vectors)) >= least
     if not kept[:n_tokens].any():
@@ -417,7 +418,7 @@ def _with_lexical(
 
 
 def _kept_rows(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
-    """Leave out the other rows; both tokens of a kept bigram are kept as well."""
+    """Drop all other rows; the document frequency of a bigram's tokens is at least its own."""
     whole = rows.tokenizer.vocabulary
     kept_tokens, kept_bigrams = np.split(kept, [len(whole)])
     vocabulary = Vocabulary(whole.tokenizer, whole.token_ids[kept_tokens])
@@ -429,14 +430,14 @@ def _kept_rows(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
 
 
 def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
-    """Tell whether the fast tokenizer gives the rows that the real one gives.
+    """Check whether the fast tokenizer gives the same rows as the original one.
 
     Parameters
     ----------
     tokenizer : FastTokenizer
-        To be tried.
+        The fast tokenizer, with the original one in its vocabulary.
     documents : list of str
-        What to try it on.
+        The documents on which to compare the rows.
 
     Returns
     -------
@@ -449,7 +450,7 @@ def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
 
 
 def _weighted(vectors: NDArray[np.float64], sif_coefficient: float | None) -> NDArray[np.float64]:
-    """Give the vectors of all tokens the weights of Zipf's law."""
+    """Multiply the vectors of all tokens by SIF weights given Zipf's law."""
     if sif_coefficient is None:
         return vectors
     return vectors * sif_weights(zipf_probabilities(len(vectors)), sif_coefficient)[:, None]

@@ -1,4 +1,4 @@
-"""The packages that `fit` needs and `transform` does not."""
+"""The packages that only `fit` needs."""
 
 from functools import cache
 from importlib import import_module
@@ -7,14 +7,14 @@ from types import ModuleType
 
 from sklearn.utils.fixes import parse_version
 
-# The extra `distill` of pyproject.toml says the same.
+# Keep in sync with the extra `distill` of pyproject.toml.
 _NEEDED = {"torch": "2.7", "transformers": "4.49"}
 _INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
 _SERVING = "(A fitted vectorizer transforms without it.)"
 
 
 def import_for_fit(name: str) -> ModuleType:
-    """Import a module of this folder that imports what may not be installed.
+    """Import a module of this folder that depends on packages that may not be installed.
 
     Parameters
     ----------
@@ -38,27 +38,27 @@ def import_for_fit(name: str) -> ModuleType:
         raise ImportError(
             f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
         ) from error
-    except Exception as error:  # a broken library may raise anything
+    except Exception as error:  # a broken package may raise anything
         installed = ", ".join(f"{package} {found}" for package, found in versions.items())
         raise ImportError(
-            f"fit cannot import what it needs, though there are {installed}: "
+            f"fit cannot import its dependencies, although {installed} are installed: "
             f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"
         ) from error
 
 
 @cache
 def teacher_versions() -> dict[str, str]:
-    """Tell the versions of what runs the teacher, without importing it.
+    """Return the versions of the packages that run the teacher, without importing them.
 
     Returns
     -------
     versions : dict
-        The version of torch and of transformers.
+        The versions of torch and transformers.
 
     Raises
     ------
     ImportError
-        If one of them is not installed or too old.
+        If one of them is not installed or is too old.
     """
     versions = {}
     for package, needed in _NEEDED.items():

@@ -1,4 +1,4 @@
-"""Corpus distillation: rows whose sums come close to the teacher's embeddings of texts."""
+"""Corpus distillation: fits rows whose sums approximate the teacher's embeddings of documents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,18 +11,18 @@ from sklearn.linear_model import RidgeCV
 
 from sklearn_static._warnings import warn
 
-# How much less than a token a bigram counts: it is seen less often, and overfits sooner.
+# Scales bigrams down relative to tokens: they are less frequent, and overfit sooner.
 _BIGRAM_WEIGHT = 3**-0.5
-# Among these the ridge of the shared map is chosen, as shares of the mean diagonal of its Gram
-# matrix: small ones for many documents, large ones for few.
+# Candidate penalties of the shared map, relative to the mean diagonal of its Gram matrix: small
+# ones suit many documents, large ones few.
 _MAP_RIDGES = np.logspace(-4, 3, 8)
-# The preconditioner solves for so many of the most frequent rows exactly.
+# Number of the most frequent rows for which the preconditioner solves exactly.
 _EXACT_ROWS = 1024
 _COLUMNS_AT_ONCE = 128
-# Error of the solution, as a share of its norm.
+# Error of the solution relative to its norm.
 _TOLERANCE = 3e-3
 _MAX_ITERATIONS = 1000
-# Below this share of the largest squared norm of a column, a penalty takes double precision.
+# A penalty below this share of the largest squared norm of a column needs double precision.
 _SINGLE_PRECISION = 1e-5
 
 _Array = NDArray[np.floating[Any]]
@@ -36,35 +36,35 @@ def fit_rows(
     embeddings: NDArray[np.float32],
     alpha: float,
 ) -> NDArray[np.float32]:
-    """Find the rows whose sums come close to the teacher's embeddings.
+    """Find the rows whose sums approximate the teacher's embeddings.
 
-    With Z the counts over the square root of the documents' lengths, M the outputs, S the start
-    and Y the embeddings: what documents have not shown stays as in the table of the vocabulary,
-    ``c S`` with ``c = argmin |Z c S - Y|^2``. A shared map
-    ``B = argmin |Z M B - (Y - Z c S)|^2 + eps |B|^2`` moves all tokens, also those that no document
-    has; eps has the least leave-one-out error, so that few documents move them little. Then each
-    row gets a correction of its own, ``D = argmin |Z D - (Y - Z c S - Z M B)|^2 + alpha s |D|^2``
-    with s the mean squared norm of the token part of Z's rows. The result is ``c S + M B + D``.
+    Let Z be the counts divided by the square root of the documents' lengths, M the outputs, S the
+    start and Y the embeddings. The start is scaled to ``c S`` with ``c = argmin |Z c S - Y|^2``. A
+    shared map ``B = argmin |Z M B - (Y - Z c S)|^2 + eps |B|^2`` moves all tokens, including those
+    that occur in no document; eps minimizes the leave-one-out error, so that few documents move
+    them little. Each row then gets its own correction,
+    ``D = argmin |Z D - (Y - Z c S - Z M B)|^2 + alpha s |D|^2``, where s is the mean squared norm
+    of the token part of Z's rows. The result is ``c S + M B + D``.
 
     Parameters
     ----------
     counts : csr_matrix of float32, shape (n_documents, n_rows)
-        How often each row occurs in each document; tokens first, then bigrams.
+        How often each row occurs in each document; tokens first, bigrams last.
     lengths : ndarray of int64, shape (n_documents,)
         The number of tokens of each document.
     outputs : ndarray of float64, shape (n_tokens, dimension)
-        The centered outputs of the teacher for each token.
+        The teacher's centered output for each token.
     start : ndarray of float64, shape (n_tokens, n_components)
-        The vectors of tokens by themselves.
+        The token vectors of ``distill_on="vocabulary"``.
     embeddings : ndarray of float32, shape (n_documents, n_components)
-        What the sums are to be near to.
+        The targets of the sums.
     alpha : float
-        Strength of the ridge. The larger it is, the less the rows leave the shared map.
+        Strength of the ridge penalty; larger values keep the rows closer to the shared map.
 
     Returns
     -------
     rows : ndarray of float32, shape (n_rows, n_components)
-        The rows.
+        The fitted rows.
 
     Warns
     -----
@@ -90,7 +90,7 @@ def fit_rows(
 
 
 def _map(inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the linear map with the least leave-one-out error, shape (n_inputs, n_targets)."""
+    """Fit the linear map with the least leave-one-out error, shape (n_inputs, n_targets)."""
     scale = np.vdot(inputs, inputs) / inputs.shape[1] or 1
     ridge = RidgeCV(scale * _MAP_RIDGES, fit_intercept=False).fit(inputs, targets)
     coefficients: NDArray[np.float64] = ridge.coef_.reshape(targets.shape[1], -1).T
@@ -102,11 +102,11 @@ def solve_ridge(
 ) -> NDArray[np.float32]:
     """Minimize ``|Z X - Y|^2 + penalty |X|^2`` by preconditioned conjugate gradients.
 
-    Words are distributed by Zipf's law: a few frequent columns make the problem ill-conditioned.
-    The preconditioner is the Gram matrix of the most frequent columns, and its diagonal for the
-    others. No eigenvalue of the problem is below `penalty`, so that the norm of the gradient over
-    `penalty` bounds the error of X. The iteration stops when the bound is at most 0.3 % of the
-    norm of X, whatever the penalty.
+    By Zipf's law, a few columns are very frequent, which makes the problem ill-conditioned. The
+    preconditioner is the Gram matrix of the most frequent columns, and its diagonal for the
+    others. No eigenvalue of the problem is below `penalty`, so the norm of the gradient divided by
+    `penalty` bounds the error of X. The iteration stops when this bound is at most 0.3% of the norm
+    of X, whatever the penalty.
 
     Parameters
     ----------
@@ -115,23 +115,23 @@ def solve_ridge(
     targets : ndarray of float32, shape (n_documents, n_components)
         Y.
     penalty : float
-        Above zero.
+        The ridge penalty; positive.
 
     Returns
     -------
     solution : ndarray of float32, shape (n_rows, n_components)
-        X; zero for columns of Z without an entry.
+        X; zero for empty columns of Z.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        If the solution has not become accurate enough.
+        If the solution is not accurate enough after the maximum number of iterations.
     """
     solution = np.zeros((features.shape[1], targets.shape[1]), dtype=np.float32)
     squares = np.asarray(features.multiply(features).sum(axis=0)).ravel()
     used = np.flatnonzero(squares)
     squares = squares[used]
-    # Beyond these bounds double precision has no digits left.
+    # Outside these bounds, double precision has no significant digits left.
     penalty = float(np.clip(penalty, 1e-13 * squares.max(), 1e7 * squares.max()))
     precision = np.float32 if penalty > _SINGLE_PRECISION * squares.max() else np.float64
     features = features[:, used].astype(precision)
@@ -154,7 +154,7 @@ def solve_ridge(
 
 
 def _problem(features: csr_matrix, penalty: float) -> Callable[[_Array], _Array]:
-    """Multiply with the Gram matrix, the penalty on its diagonal."""
+    """Return a function that multiplies by the Gram matrix with the penalty on its diagonal."""
     transposed = features.T.tocsr()
 
     def apply(step: _Array) -> _Array:
@@ -168,7 +168,7 @@ def _problem(features: csr_matrix, penalty: float) -> Callable[[_Array], _Array]
 def _preconditioner(
     features: csr_matrix, squares: NDArray[np.float32], penalty: float
 ) -> Callable[[_Array], _Array]:
-    """Solve for the most frequent columns exactly, and for each other one by itself."""
+    """Return a function that solves for the most frequent columns jointly, for others singly."""
     frequent = np.argsort(-squares, kind="stable")[:_EXACT_ROWS]
     block = features[:, frequent]
     gram = (block.T @ block).toarray().astype(np.float64)
@@ -190,7 +190,7 @@ def _conjugate_gradients(
     gradient: _Array,
     penalty: float,
 ) -> tuple[_Array, float]:
-    """Solve for several columns at once; give the bound of their relative error, too."""
+    """Solve for several columns at once; also return the bound of their relative error."""
     solution = np.zeros_like(gradient)
     direction = precondition(gradient)
     step = direction.copy()
@@ -198,7 +198,7 @@ def _conjugate_gradients(
     error = np.inf
     for _ in range(_MAX_ITERATIONS):
         image = apply(step)
-        # A column may be solved, or zero from the start: teachers have dead dimensions.
+        # A column may be solved already, or be zero: teachers have dead dimensions.
         size = _quotient(product, _dots(step, image))
         solution += size * step
         gradient -= size * image

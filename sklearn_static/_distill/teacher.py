@@ -1,6 +1,6 @@
-"""The teacher: loads a sentence-transformer's weights and runs token ids through it.
+"""The teacher: loading a sentence-transformer's weights and running it on token ids.
 
-The only module that needs torch.
+This is the only module that needs torch.
 """
 
 import warnings
@@ -30,12 +30,12 @@ from sklearn_static._formats.source import Source, join
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:
-    """Weight position i (from 1) with i, as sentence-transformers does for decoders."""
+    """Weight position i (counted from 1) by i, as sentence-transformers does for decoders."""
     weights = torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=hidden.dtype)
     return (hidden * weights[:, None]).sum(1) / weights.sum()
 
 
-# From outputs (n_texts, length, dimension) without padding to (n_texts, dimension).
+# From outputs (n_inputs, length, dimension) without padding to (n_inputs, dimension).
 _POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "cls": lambda hidden: hidden[:, 0],
     "max": lambda hidden: hidden.amax(1),
@@ -44,8 +44,8 @@ _POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "weightedmean": _mean_by_position,
     "lasttoken": lambda hidden: hidden[:, -1],
 }
-# What a forward pass takes at most, in tokens for each text of a full batch: bounds its memory.
-_TOKENS_PER_TEXT = 32
+# Bounds the memory of a forward pass: the maximum number of tokens per input of a full batch.
+_TOKENS_PER_INPUT = 32
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Teacher:
     Attributes
     ----------
     transformer : transformers.PreTrainedModel
-        The transformers model, in float32 and on its device.
+        The model of transformers, in float32 and on its device.
     pooling : tuple of str
-        Names of `_POOL`; the results are concatenated.
+        Keys of `_POOL`, whose results are concatenated.
     dense : torch.nn.Sequential
-        The layers after the pooling; may be empty.
+        The dense layers after the pooling; may be empty.
     """
 
     transformer: PreTrainedModel
@@ -67,33 +67,33 @@ class Teacher:
     dense: nn.Sequential
 
     def outputs(self, input_ids: NDArray[np.integer[Any]], batch_size: int) -> NDArray[np.float32]:
-        """Run texts of equal length through the teacher.
+        """Run the teacher on inputs of equal length.
 
         Parameters
         ----------
-        input_ids : ndarray of int, shape (n_texts, length)
-            Token ids, special tokens included. Being of one length, they need no padding, so an
-            output does not depend on the texts beside it.
+        input_ids : ndarray of int, shape (n_inputs, length)
+            Token ids, including special tokens. Equal lengths need no padding, so an output does
+            not depend on the other inputs of its batch.
         batch_size : int
-            Texts per forward pass; fewer where they are longer than 32 tokens.
+            Inputs per forward pass; fewer if they are longer than 32 tokens.
 
         Returns
         -------
-        outputs : ndarray of float32, shape (n_texts, dimension)
+        outputs : ndarray of float32, shape (n_inputs, dimension)
             The pooled outputs after the dense layers, not normalized.
 
         Raises
         ------
         ValueError
-            If there are ids that the transformer does not know, or if an output is not finite.
+            If an id exceeds the transformer's vocabulary, or if an output is not finite.
         """
         n_known = self.transformer.get_input_embeddings().num_embeddings
         if input_ids.max() >= n_known:
             raise ValueError(
-                f"The tokenizer has token id {input_ids.max()}, but the transformer knows only "
+                f"The tokenizer has token id {input_ids.max()}, but the transformer has only "
                 f"{n_known} tokens: they do not belong together."
             )
-        step = max(1, min(batch_size, batch_size * _TOKENS_PER_TEXT // input_ids.shape[1]))
+        step = max(1, min(batch_size, batch_size * _TOKENS_PER_INPUT // input_ids.shape[1]))
         outputs: NDArray[np.float32] = np.concatenate(
             [
                 self._forward(input_ids[i : i + step]).numpy(force=True)
@@ -112,7 +112,7 @@ class Teacher:
     def _forward(self, input_ids: NDArray[np.integer[Any]]) -> Tensor:
         device = next(self.transformer.parameters()).device
         ids = torch.from_numpy(input_ids.astype(np.int64)).to(device)
-        # The mask says that a token which is also the padding token is meant.
+        # Without a mask, a token that is also the padding token would be ignored.
         hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
         pooled = torch.cat([_POOL[mode](hidden) for mode in self.pooling], dim=1)
         first = next((m for m in self.dense.modules() if isinstance(m, nn.Linear)), None)
@@ -126,27 +126,27 @@ class Teacher:
 
 
 def load_teacher(encoder: Encoder, device: str | None) -> Teacher:
-    """Load the weights.
+    """Load the weights of a teacher.
 
     Parameters
     ----------
     encoder : Encoder
-        The model.
+        The teacher's files.
     device : str or None
-        A torch device; None takes the best available.
+        The torch device; None takes the best available.
 
     Returns
     -------
     teacher : Teacher
-        Ready to run.
+        The teacher on its device.
 
     Raises
     ------
     OSError
         If a file is missing.
     ValueError
-        If `device` cannot be used, or if the folder has an activation or a setting that is not
-        known or lacks weights.
+        If `device` cannot be used, or if the model has an unsupported activation or setting or
+        lacks weights.
     """
     place = _best_device() if device is None else _usable_device(device)
     with _quiet():
@@ -156,14 +156,14 @@ def load_teacher(encoder: Encoder, device: str | None) -> Teacher:
 
 
 def build_tokenizer(source: Source, path: str) -> Tokenizer:
-    """Let transformers build a tokenizer that was published without tokenizer.json.
+    """Build a tokenizer that was published without tokenizer.json, with transformers.
 
     Parameters
     ----------
     source : Source
         The model.
     path : str
-        Folder of the transformer in it.
+        Folder of the transformer in `source`.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
     Raises
     ------
     ValueError
-        If there is none of the fast kind.
+        If the model has no fast tokenizer.
     """
     with _quiet():
         auto = AutoTokenizer.from_pretrained(**source.loading(path))
@@ -187,17 +187,17 @@ def _load_transformer(encoder: Encoder) -> Any:
     source = encoder.source
     loading = source.loading(encoder.transformer_path)
     config = AutoConfig.from_pretrained(**loading)
-    # Of an encoder-decoder only the encoder makes embeddings.
+    # In an encoder-decoder, only the encoder computes embeddings.
     auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
     loaded = auto.from_pretrained(config=config, output_loading_info=True, **loading)
-    # A class of the model's own may have a loader that gives no such report.
+    # A custom class may have a loader without such a report.
     transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
-    # A missing weight would be random. BERT's own pooler often is missing, and is not used.
+    # Missing weights would be random. BERT's own pooler is often missing, but is not used.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"model={source.model!r} lacks the weights of {', '.join(missing[:3])}.")
     if getattr(transformer.config, "use_cache", False):
-        transformer.config.use_cache = False  # of no use without generation
+        transformer.config.use_cache = False  # useless without generation
     return transformer.float().eval()
 
 
@@ -217,14 +217,14 @@ def _load_dense(source: Source, path: str) -> nn.Module:
     else:
         pickled = source.path(join(path, "pytorch_model.bin"))
         if pickled is None:
-            raise OSError(f"{where}: there is neither model.safetensors nor pytorch_model.bin.")
+            raise OSError(f"{where} has neither model.safetensors nor pytorch_model.bin.")
         weights = torch.load(pickled, map_location="cpu", weights_only=True)
     linear.load_state_dict({key.removeprefix("linear."): w for key, w in weights.items()})
     return nn.Sequential(linear, _activation(settings.get("activation_function"), where))
 
 
 def _activation(name: str | None, where: str) -> nn.Module:
-    """Make the activation of a Dense module, torch's own only: a folder must not choose code."""
+    """Create the activation of a Dense module: only torch's own, so that no other code can run."""
     if name is None:
         return nn.Tanh()  # sentence-transformers' default
     activation = getattr(nn, name.rpartition(".")[2], None)
@@ -233,7 +233,9 @@ def _activation(name: str | None, where: str) -> nn.Module:
         and isinstance(activation, type)
         and issubclass(activation, nn.Module)
     ):
-        raise ValueError(f"{where}: activation {name!r} is not one of torch.nn's.")
+        raise ValueError(
+            f"{where}: activation {name!r} is unsupported; supported: those of torch.nn."
+        )
     return activation()
 
 
@@ -242,32 +244,32 @@ def _best_device() -> torch.device:
 
 
 def _usable_device(name: str) -> torch.device:
-    """Make sure that tensors can go there and come back."""
+    """Check that tensors can be moved to a device and back."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).numpy(force=True)
-    except Exception as error:  # each device has its own
+    except Exception as error:  # its class depends on the device
         available = ["cpu"]
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         if accelerator is not None:
             n_devices = torch.accelerator.device_count()
             available += [f"{accelerator.type}:{i}" for i in range(n_devices)]
         raise ValueError(
-            f"device={name!r} cannot be used; on this machine there are {', '.join(available)}, "
-            "and None takes the best of them. "
+            f"device={name!r} cannot be used; available on this machine: {', '.join(available)}. "
+            "None takes the best of these. "
             f"(torch says: {str(error).partition(chr(10))[0]})"
         ) from error
     return device
 
 
-# What `_quiet` changes belongs to the process, so one thread at a time.
+# `_quiet` changes state of the whole process, so only one thread may enter it at a time.
 _quiet_lock = RLock()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep warnings, and transformers' progress bars and load reports, off the terminal."""
-    logging: Any = transformers.utils.logging  # it has no types
+    """Suppress warnings, and the progress bars and load reports of transformers."""
+    logging: Any = transformers.utils.logging  # not typed
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         verbosity = logging.get_verbosity()

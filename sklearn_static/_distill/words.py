@@ -1,4 +1,4 @@
-"""From word vectors to the rows of a table."""
+"""A table from word vectors."""
 
 from itertools import compress
 from typing import Any
@@ -20,7 +20,7 @@ from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
 _UNKNOWN = "[UNK]"
-# Of the words that are left out, in a message.
+# Maximum number of dropped words that a warning names.
 _SHOWN_WORDS = 3
 
 
@@ -34,7 +34,7 @@ def words_table(
     sif_coefficient: float | None,
     quantize: Quantize,
 ) -> StaticTable:
-    """Make a table of word vectors.
+    """Create a table from word vectors.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def words_table(
     vectors : array-like of shape (n_words, dimension) or None
         The vectors of a sequence of words.
     lowercase : bool
-        Whether documents and words are converted to lower case; not used with a `tokenizer`.
+        Whether to convert documents and words to lowercase; ignored with a `tokenizer`.
     tokenizer : tokenizers.Tokenizer or None
-        What splits documents into tokens; None stands for runs of letters and digits and runs of
+        Splits documents into tokens; None splits them into runs of letters and digits and runs of
         other characters.
     n_components : int, float or None
-        How many principal components to keep; None keeps the vectors as they are.
+        Number of principal components to keep; None keeps the vectors unchanged.
     sif_coefficient : float or None
         The coefficient of the weights; None gives all words the weight 1.
     quantize : {"float16", "int8"} or None
@@ -57,29 +57,29 @@ def words_table(
     Returns
     -------
     table : StaticTable
-        One row for each word that can be a token.
+        One row per word that can be a token.
 
     Raises
     ------
     ValueError
-        If words and vectors do not fit together, a file is not of the format, or no word can be
-        a token.
+        If words and vectors are inconsistent, a file has another format, or no word can be a
+        token.
     TypeError
-        If `tokenizer` is of another class.
+        If `tokenizer` is not a tokenizers.Tokenizer.
 
     Warns
     -----
     UserWarning
-        If words are duplicates, or can never be a token.
+        If some words are duplicates, or can never be a token.
     """
     if not isinstance(tokenizer, Tokenizer | None):
         raise TypeError(
             "tokenizer must be a tokenizers.Tokenizer or None, got "
-            f"{type(tokenizer).__qualname__}; of a fast tokenizer of transformers pass its "
+            f"{type(tokenizer).__qualname__}; for a fast tokenizer of transformers, pass its "
             "backend_tokenizer."
         )
     names, array = read_words(words, vectors)
-    # As the tokenizer does it, which is not quite str.lower.
+    # As the tokenizer does it, which differs slightly from str.lower.
     is_lowered = lowercase and tokenizer is None
     same_case = Lowercase().normalize_str if is_lowered else str
     row_of: dict[str, int] = {}
@@ -88,15 +88,15 @@ def words_table(
     if len(row_of) < len(names):
         warn(
             f"{len(names) - len(row_of)} of {len(names)} words are duplicates"
-            f"{' in lower case' if is_lowered else ''}; the first of each is used."
+            f"{' in lowercase' if is_lowered else ''}; the first of each is used."
         )
         array = array[list(row_of.values())]
     if n_components is not None:
         limit = min(array.shape)
         if not 0 < n_components <= limit or (n_components > 1 and n_components % 1):
             raise ValueError(
-                f"n_components={n_components} must be a share below 1 or a whole number up to "
-                f"{limit}, the smaller of the numbers of words and of dimensions."
+                f"n_components={n_components} must be a float in (0, 1) or an int of at most "
+                f"{limit}, the smaller of the numbers of words and dimensions."
             )
         array, _ = pca(array, n_components)
     if sif_coefficient is not None:
@@ -112,22 +112,24 @@ def words_table(
 
 
 def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
-    """Tell which words a document can have as tokens, and warn of the others."""
+    """Find the words that can be tokens of a document, and warn about the others."""
     known = possible.row_of_token
     kept = np.array([word in known for word in words])
     if isinstance(possible.tokenizer.model, WordLevel):
-        # A whole word is a token or it never is one; of subwords some need others before them.
+        # A whole word must be a token by itself; some subwords only occur after others.
         ids, offsets = possible.encode(words)
         rows = possible.rows(ids)
         alone = zip(words, offsets[:-1], np.diff(offsets), strict=True)
         kept &= [n == 1 and rows[start] == known.get(word) for word, start, n in alone]
     if not kept.any():
-        raise ValueError("words has no token of the tokenizer: they do not belong together.")
+        raise ValueError(
+            "words has no token of the tokenizer; pass the tokenizer that belongs to the words."
+        )
     if not kept.all():
         left_out = list(compress(words, ~kept))
         warn(
-            f"{len(left_out)} of {len(words)} words can never be a token and are left out, such as "
-            f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}; pass a tokenizer that gives them."
+            f"{len(left_out)} of {len(words)} words can never be a token and are dropped, such as "
+            f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}; pass a tokenizer that produces them."
         )
     return kept
 

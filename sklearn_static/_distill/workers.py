@@ -1,4 +1,4 @@
-"""Running the teacher: in this process, or on a cluster by joblib's Dask, Ray or Spark backend."""
+"""Running the teacher in this process, or on a cluster by joblib's Dask, Ray or Spark backend."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -18,13 +18,13 @@ from sklearn_static._distill.requirements import import_for_fit, teacher_version
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
-# So many inputs are run before they are stored; as much is lost when this process dies.
+# Number of inputs that are run before they are stored; these are lost if this process dies.
 _INPUTS_AT_ONCE = 512
-# A task has so many tokens at most, some seconds of a CPU: as much is lost when a worker dies.
+# Maximum number of tokens of a task, a few seconds on a CPU; these are lost if a worker dies.
 _MOST_TOKENS = 16_384
-# With fewer tokens, sending a task takes longer than the teacher.
+# With fewer tokens, sending a task takes longer than running the teacher.
 _FEWEST_TOKENS = 1024
-# So many tasks for each worker, so that all of them end at about the same time.
+# Enough tasks per worker that all workers finish at about the same time.
 _TASKS_PER_WORKER = 4
 
 _loading = Lock()
@@ -42,20 +42,20 @@ def run_on_workers(
     Parameters
     ----------
     encoder : Encoder
-        The teacher, whose files and versions the workers must have as well.
+        The teacher; the workers must have the same files and package versions.
     inputs : sequence of ndarray of int, each of shape (n, length)
-        Token ids; those of one length should be side by side.
+        Token ids; inputs of equal length should be adjacent.
     device : str or None
         The torch device of each worker.
     batch_size : int
         Documents per forward pass.
     n_workers : int
-        How many workers there are.
+        Number of workers.
 
     Yields
     ------
     part : slice
-        Which of the inputs a worker has run; parts come in any order.
+        The inputs that a worker has run; parts are in any order.
     outputs : list of ndarray of float32, each of shape (n, dimension)
         Their outputs.
 
@@ -64,9 +64,9 @@ def run_on_workers(
     OSError
         If a worker does not have the teacher's files.
     ValueError
-        If it has others, or if an output is not finite.
+        If a worker has other files or versions, or if an output is not finite.
     Exception
-        What the engine raises if workers died.
+        The backend's exception if workers died.
     """
     fingerprint, encoder = encoder.fingerprint(), encoder.for_workers()
     tasks = (
@@ -77,13 +77,13 @@ def run_on_workers(
     if hasattr(backend, "client"):
         yield from _run_by_dask(backend, tasks, n_workers)
         return
-    # Ray's and Spark's give all results of a call at once.
+    # The backends of Ray and Spark return all results of a call at once.
     while some := list(islice(tasks, _TASKS_PER_WORKER * n_workers)):
         yield from Parallel(n_workers, batch_size=1)(delayed(_run)(*task) for task in some)
 
 
 def _run_by_dask(backend: Any, tasks: Iterator[tuple[Any, ...]], n_workers: int) -> Iterator[Any]:
-    """Run tasks by the client of joblib's backend: `Parallel` waits forever for a lost task."""
+    """Run tasks by the backend's client, since `Parallel` waits forever for a lost task."""
     from distributed import as_completed
 
     def submit(some: Iterator[tuple[Any, ...]]) -> None:
@@ -114,14 +114,14 @@ def run_here(
     teacher : Teacher
         The loaded teacher.
     inputs : sequence of ndarray of int, each of shape (n, length)
-        Token ids; those of one length should be side by side.
+        Token ids; inputs of equal length should be adjacent.
     batch_size : int
         Documents per forward pass.
 
     Yields
     ------
     part : slice
-        The next of the inputs.
+        The inputs that were run, in order.
     outputs : list of ndarray of float32, each of shape (n, dimension)
         Their outputs.
 
@@ -138,7 +138,7 @@ def run_here(
 def _outputs(
     teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int
 ) -> list[NDArray[np.float32]]:
-    """Run those inputs of one length that are side by side together."""
+    """Run adjacent inputs of equal length together."""
     outputs: list[NDArray[np.float32]] = []
     for _, group in groupby(inputs, key=lambda ids: ids.shape[1]):
         same = list(group)
@@ -148,7 +148,7 @@ def _outputs(
 
 
 def _parts(sizes: Sequence[int], n_workers: int) -> Iterator[slice]:
-    """Cut inputs of these numbers of tokens into the inputs of tasks."""
+    """Divide inputs of these numbers of tokens into tasks."""
     fair = sum(sizes) // (_TASKS_PER_WORKER * n_workers)
     limit = max(_FEWEST_TOKENS, min(_MOST_TOKENS, fair))
     start = n_tokens = 0
@@ -169,7 +169,7 @@ def _run(
     part: slice,
     inputs: list[NDArray[Any]],
 ) -> tuple[slice, list[NDArray[np.float32]]]:
-    """Run one task; it is what a worker is sent."""
+    """Run one task on a worker."""
     with _loading:  # a worker may have several threads
         teacher = _load(fingerprint, device, encoder)
     return part, _outputs(teacher, inputs, batch_size)
@@ -177,7 +177,7 @@ def _run(
 
 @lru_cache(maxsize=1)
 def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
-    """Load the teacher, once per process, if it is the one that the caller means."""
+    """Load the teacher once per process, after checking that it is the caller's."""
     try:
         found = encoder.fingerprint()
     except OSError as error:
@@ -186,8 +186,8 @@ def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
         versions = ", ".join(f"{name} {version}" for name, version in teacher_versions().items())
         raise ValueError(
             f"The worker on {node()} has other files of model={encoder.source.model!r} than the "
-            f"caller, or other versions than the caller's: here there are {versions}. Both must "
-            "be the same on all machines."
+            f"caller, or other package versions: the worker has {versions}. Both must be the same "
+            "on all machines."
         )
     teacher: Teacher = import_for_fit("teacher").load_teacher(encoder, device)
     return teacher

@@ -1,4 +1,4 @@
-"""Static models as folders: model2vec's and sentence-transformers' formats, read and written."""
+"""Reading and writing static embedding models in model2vec's and sentence-transformers' formats."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.table import Norm, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
 
-# In the header of model.safetensors: the hash of what belongs together.
+# Key of the checksum in the header of model.safetensors.
 _CHECKSUM = "sklearn_static"
 _DTYPES = {"F64", "F32", "F16", "I8"}
 _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
-# Larger values would make sums and squares overflow in single precision.
+# With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
 
 _CARD = """---
@@ -36,25 +36,25 @@ A static embedding model: {n_rows:,} tokens, {n_components} dimensions, made wit
 
 ```python
 from sklearn_static import StaticEmbeddingVectorizer
-features = StaticEmbeddingVectorizer.from_pretrained("this folder").transform(texts)
+features = StaticEmbeddingVectorizer.from_pretrained("this folder").transform(documents)
 
 from model2vec import StaticModel
-features = StaticModel.from_pretrained("this folder").encode(texts)
+features = StaticModel.from_pretrained("this folder").encode(documents)
 
 from sentence_transformers import SentenceTransformer
-features = SentenceTransformer("this folder").encode(texts)
+features = SentenceTransformer("this folder").encode(documents)
 ```
 """
 
 
 @dataclass(frozen=True)
 class StaticFolder:
-    """A static model, read from a folder.
+    """A static embedding model read from a folder.
 
     Attributes
     ----------
     table : StaticTable
-        One row for each token, the unknown one excepted.
+        One row per token, excluding the unknown token.
     normalize : bool
         Whether features are scaled to unit length.
     """
@@ -74,10 +74,10 @@ def _layout(source: Source) -> _Layout | None:
     config = source.json("config.json")
     if config is not None and not isinstance(config, dict):
         raise ValueError(f"model={source.model!r}: config.json must be an object.")
-    # First, since model2vec fetches no modules.json from the hub.
+    # Checked first, since model2vec downloads no modules.json from the hub.
     if config is not None and (
         config.get("model_type") == "model2vec"
-        # What model2vec's first versions wrote.
+        # As written by the first versions of model2vec.
         or ("model_type" not in config and "apply_zipf" in config)
     ):
         return _Layout("", "embeddings", bool(config.get("normalize", False)))
@@ -96,31 +96,31 @@ def _layout(source: Source) -> _Layout | None:
     if prompt:
         raise ValueError(
             f"model={source.model!r} puts {prompt!r} before every document, which is "
-            "not supported; take default_prompt_name out of config_sentence_transformers.json."
+            "not supported; remove default_prompt_name from config_sentence_transformers.json."
         )
     path = modules[0]["path"]
     return _Layout("" if path == "." else path, "embedding.weight", len(kinds) == 2)
 
 
 def read_static(source: Source) -> StaticFolder | None:
-    """Read a static model, and make sure that its files fit together.
+    """Read a static embedding model, and check that its files are consistent.
 
     Parameters
     ----------
     source : Source
-        The model.
+        The files of the model.
 
     Returns
     -------
     folder : StaticFolder or None
-        The model; None if its settings are those of another kind, such as a teacher.
+        The model; None if it is of another kind, such as a teacher.
 
     Raises
     ------
     OSError
         If a file is missing.
     ValueError
-        If a file is damaged or does not fit to another.
+        If a file is damaged or inconsistent with another.
     """
     layout = _layout(source)
     if layout is None:
@@ -144,7 +144,7 @@ def read_static(source: Source) -> StaticFolder | None:
     ):
         raise ValueError(
             f"{tensor_file}, {tokenizer_file.name} and config.json are not as they were written, "
-            "by the checksum in the first; save the model again."
+            "according to the checksum in the first; save the model again."
         )
     vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
     table = StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), stored, scales)
@@ -156,7 +156,7 @@ def _read_tokenizer(file: Path, content: bytes) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(content)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # tokenizers raises no narrower class, and Rust may panic
+    except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
         raise ValueError(f"{file} is not a tokenizer: {error}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -177,11 +177,11 @@ def _opened(file: Path) -> Iterator[Any]:
 def _read_tensors(
     tensors: Any, file: Path, layout: _Layout, ids: list[int], unknown: int | None
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None, NDArray[np.bool_]]:
-    """Give what a table stores for the tokens of these ids, and which of them it has."""
+    """Return the stored rows and scales of the tokens with these ids, and which are kept."""
     names = set(tensors.keys())
     name = layout.tensor
     if name not in names and "embeddings" in names:
-        name = "embeddings"  # model2vec's, in a folder of sentence-transformers
+        name = "embeddings"  # model2vec's name, in a sentence-transformers folder
     slices = {key: tensors.get_slice(key) for key in names & {name, "weights", "mapping"}}
     shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
     dtypes = {key: part.get_dtype() for key, part in slices.items()}
@@ -193,13 +193,13 @@ def _read_tensors(
         rows = mapping[rows]
         if not 0 <= rows.min() <= rows.max() < len(arrays[name]):
             raise ValueError(
-                f"{file}: mapping points to the rows {rows.min()} to {rows.max()}, but there are "
-                f"{len(arrays[name])}."
+                f"{file}: mapping points to rows {rows.min()} to {rows.max()}, but {name} has "
+                f"{len(arrays[name])} rows."
             )
-    # Where features have unit length, a token without a vector is as good as none.
+    # If features have unit length, a token with a zero vector is equivalent to no token.
     kept = arrays[name].any(axis=1)[rows] if layout.normalize else np.ones(len(rows), dtype=bool)
     if not kept.any():
-        raise ValueError(f"{file}: {name} has no vector that is not zero.")
+        raise ValueError(f"{file}: {name} has only zero vectors.")
     stored: NDArray[Any] = arrays[name][rows[kept]]
     scales = np.ones(len(stored))
     if weights is not None:
@@ -207,7 +207,7 @@ def _read_tensors(
     is_int8 = stored.dtype == np.int8
     if not is_int8 and (scales != 1).any():
         stored = stored.astype(np.float64) * scales[:, None]
-    # In double precision: float16 does not hold the limit. NaN is not below it either.
+    # In double precision, since float16 cannot hold the limit. The comparison also catches NaN.
     largest = np.maximum(np.abs(stored).max(), np.abs(scales).max(), dtype=np.float64)
     if not largest <= _LARGEST:
         raise ValueError(
@@ -227,7 +227,7 @@ def _check_tensors(
     shapes: Mapping[str, tuple[int, ...]],
     dtypes: Mapping[str, str],
 ) -> None:
-    """Compare what the header says, before memory is taken."""
+    """Check shapes and types in the header, before memory is allocated."""
     if name not in shapes:
         raise ValueError(f"{file} has no tensor {name!r}.")
     if len(shapes[name]) != 2 or 0 in shapes[name]:
@@ -237,18 +237,18 @@ def _check_tensors(
             f"{file}: {name} must be one of {sorted(_DTYPES)}, got {dtypes[name]}; convert it."
         )
     if not ids:
-        raise ValueError(f"{file}: tokenizer.json has no token but the unknown one.")
+        raise ValueError(f"{file}: tokenizer.json has no token except the unknown token.")
     n_ids = ids[-1] + 1
     for key, shape in shapes.items():
         if key == name and "mapping" in shapes:
             continue
         if len(shape) != (2 if key == name else 1) or shape[0] < n_ids:
             raise ValueError(
-                f"{file}: {key} has the shape {shape}, but tokenizer.json has {n_ids} tokens."
+                f"{file}: {key} has shape {shape}, but tokenizer.json has {n_ids} tokens."
             )
     if unknown is not None and unknown > max(n_ids, shapes.get("mapping", shapes[name])[0]):
         raise ValueError(
-            f"{file}: tokenizer.json has {n_ids} tokens, but the unknown one has the id {unknown}."
+            f"{file}: tokenizer.json has {n_ids} tokens, but the unknown token has id {unknown}."
         )
     if dtypes.get("mapping", "I64") not in _INTEGERS:
         raise ValueError(f"{file}: mapping must hold integers, got {dtypes['mapping']}.")
@@ -266,26 +266,26 @@ def write_static(
 ) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
-    An int8 table is written with its scales as model2vec's token weights, and a table of a part of
-    the vocabulary with a mapping from all tokens.
+    The scales of an int8 table are written as model2vec's token weights. If the table has only part
+    of the vocabulary, a mapping from all tokens to its rows is written.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Made if need be.
+        The folder; it is created if it does not exist.
     table : StaticTable
-        Without bigrams.
+        A table without bigrams.
     model : str
-        What it was made from, for the model card.
+        The original model, for the model card.
     norm : {"l2"}
         How the features are scaled.
     max_length : None
-        How many tokens of a document are read.
+        Number of tokens to which each document is truncated.
 
     Raises
     ------
     ValueError
-        If the format cannot represent something of this.
+        If the format cannot represent the table or one of the parameters.
     """
     from safetensors.numpy import save_file
 
@@ -301,7 +301,7 @@ def write_static(
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids
     tensors: dict[str, NDArray[Any]] = {}
     if 2 * len(vocabulary) < n_ids or vocabulary.tokenizer.get_vocab_size() < n_ids:
-        # All other tokens have the row behind the last, which is zero.
+        # All other tokens are mapped to a zero row after the last.
         mapping = np.full(n_ids, len(vocabulary), dtype=np.int64)
         mapping[ids] = np.arange(len(vocabulary))
         tensors["mapping"] = mapping
@@ -311,14 +311,14 @@ def write_static(
         tensors["embeddings"] = np.zeros((n_ids, table.n_components), dtype=table.stored.dtype)
         tensors["embeddings"][ids] = table.stored
     if table.stored.dtype != np.float32:
-        # For float16 too: sentence-transformers then goes on in float32, as it must.
+        # Also for float16: sentence-transformers then computes in float32, as it must.
         tensors["weights"] = np.ones(n_ids, dtype=np.float32)
     if table.scales is not None:
         tensors["weights"][ids] = table.scales
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     vocabulary.tokenizer.save(str(root / "tokenizer.json"), pretty=False)
-    # As they will be read: without the tokens whose vector is zero.
+    # As they will be read, without tokens whose vector is zero.
     kept = table.stored.any(axis=1)
     scales = None if table.scales is None else table.scales[kept]
     checksum = _checksum((root / "tokenizer.json").read_bytes(), True, table.stored[kept], scales)
@@ -340,7 +340,7 @@ def write_static(
         {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{package}.Normalize"},
     ]
     _write_json(root / "modules.json", modules)
-    # A prompt of what lay here before would go before every text.
+    # Otherwise the prompt of an overwritten model would be prepended to every document.
     _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
     (root / "1_Normalize").mkdir(exist_ok=True)
     card = _CARD.format(n_rows=len(vocabulary), n_components=table.n_components, model=model)
@@ -354,7 +354,7 @@ def _write_json(file: Path, content: object) -> None:
 def _checksum(
     tokenizer: bytes, normalize: bool, stored: NDArray[Any], scales: NDArray[np.float32] | None
 ) -> str:
-    """Hash all that the features depend on."""
+    """Hash everything that the features depend on."""
     digest = hashlib.sha256(tokenizer)
     digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
     for array in (stored, scales):

@@ -1,4 +1,4 @@
-"""The files of a model: in a local folder or on the hub."""
+"""The files of a model in a local folder or on the hub."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from typing import Any
 
 from sklearn_static._warnings import warn
 
-# How long the hub may take to say at which commit a model is, and how long its answer or its
-# silence counts: the fits of a search must not ask, and wait, again and again.
+# How long to wait for the hub to return the commit of a model, and how long its answer, or a
+# timeout, stays valid: the fits of a search must not ask and wait each time.
 _SECONDS_TO_ANSWER = 3.0
 _SECONDS_TO_COUNT = 60.0
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the files of a model come from.
+    """The location of a model's files.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Source:
     trust_remote_code : bool
         Whether code that comes with the model may run.
     local_files_only : bool
-        Whether to stay off the network.
+        Whether to use local files only, without network access.
     """
 
     model: str
@@ -57,7 +57,7 @@ class Source:
         return _ask_hub(self.model, self.revision, int(time.monotonic() // _SECONDS_TO_COUNT))
 
     def path(self, filename: str) -> str | None:
-        """Find a file, and fetch it if need be.
+        """Find a file, and download it if necessary.
 
         Parameters
         ----------
@@ -67,24 +67,24 @@ class Source:
         Returns
         -------
         path : str or None
-            Its path on this machine; None where the model has no such file.
+            Its path on this machine; None if the model has no such file.
 
         Raises
         ------
         OSError
-            If there is no such model, or it is not on this machine and the hub is out of reach.
+            If there is no such model, or it is not on this machine and the hub is unreachable.
 
         Warns
         -----
         UserWarning
-            If the hub is out of reach and the copy on this machine is used.
+            If the hub is unreachable and the copy on this machine is used.
         """
         if filename not in self._found:
             self._found[filename] = self._find(filename)
         return self._found[filename]
 
     def root(self, filename: str) -> Path:
-        """Give the outermost of the model's folders on this machine.
+        """Return the model's root folder on this machine.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Source:
         Returns
         -------
         folder : Path
-            Where it lies. For a model of the hub its name is the commit.
+            The root folder. For a model on the hub, its name is the commit.
 
         Raises
         ------
@@ -107,23 +107,23 @@ class Source:
         return Path(path).parents[filename.count("/")]
 
     def loading(self, path: str) -> dict[str, Any]:
-        """Say how transformers is to load what lies in one of the model's folders.
+        """Return the arguments with which transformers loads one of the model's folders.
 
         Parameters
         ----------
         path : str
-            The folder; it has a config.json.
+            The folder, which must have a config.json.
 
         Returns
         -------
         arguments : dict
-            Of the method `from_pretrained` of its classes.
+            Keyword arguments of `from_pretrained`.
         """
         model, revision, stays_local = self.model, self.revision, self.local_files_only
         if not self.is_folder:
             revision = self._on_hub.commit
             if revision is None:
-                # By a name some versions of the hub's client use the network all the same.
+                # Given a name, some versions of the hub's client use the network anyway.
                 model, stays_local = str(self.root(join(path, "config.json"))), True
         return {
             "pretrained_model_name_or_path": model,
@@ -156,15 +156,16 @@ class Source:
         if isinstance(copy, str):
             if answer.commit is None and not answer.is_chosen and not any(self._found.values()):
                 warn(
-                    f"The hub could not be asked for model={self.model!r} ({answer.reason}); the "
-                    "copy on this machine is used. (local_files_only=True does so without asking.)"
+                    f"The hub could not be reached for model={self.model!r} ({answer.reason}); the "
+                    "copy on this machine is used. (With local_files_only=True, the hub is not "
+                    "contacted.)"
                 )
             return copy
-        if copy is _CACHED_NO_EXIST:  # the hub was asked before, and had none
+        if copy is _CACHED_NO_EXIST:  # the hub reported earlier that there is no such file
             return None
         if answer.commit is not None:
             return self._fetch(filename)
-        # Whoever fetched modules.json fetched all of the model.
+        # If modules.json was downloaded, the whole model was.
         if isinstance(try_to_load_from_cache(self.model, "modules.json", revision=revision), str):
             return None
         raise self._not_loaded(filename, answer.reason)
@@ -174,9 +175,9 @@ class Source:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
-            # By the name of the branch, for which the client's cache then notes the commit.
+            # By the name of the branch, for which the client's cache then records the commit.
             return hf_hub_download(self.model, filename, revision=self.revision)
-        except Exception as error:  # what it raises depends on the HTTP library of its version
+        except Exception as error:  # its class depends on the HTTP library of the client
             is_silent = isinstance(error, LocalEntryNotFoundError)
             if isinstance(error, EntryNotFoundError) and not is_silent:
                 return None
@@ -193,26 +194,26 @@ class Source:
         )
 
     def json(self, filename: str, *, required: bool = False) -> Any:
-        """Parse a JSON file, once.
+        """Parse a JSON file and cache its content.
 
         Parameters
         ----------
         filename : str
             Its path in the model's folder.
         required : bool, default=False
-            Whether its absence is an error.
+            Whether to raise if there is no such file.
 
         Returns
         -------
         content : Any
-            What it says; None where there is no such file.
+            The parsed content; None if there is no such file.
 
         Raises
         ------
         OSError
-            If it is required and missing.
+            If the file is required and missing.
         ValueError
-            If it is not JSON.
+            If the file is not JSON.
         """
         if filename not in self._parsed:
             self._parsed[filename] = self._parse(filename)
@@ -232,16 +233,16 @@ class Source:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the hub says of a model: its commit, or why it says nothing."""
+    """The hub's answer for a model: its commit, or the reason why there is none."""
 
     commit: str | None
     reason: str = ""
-    is_chosen: bool = False  # by the user, not to ask
+    is_chosen: bool = False  # whether the user chose not to ask
 
 
 @lru_cache(maxsize=32)
 def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
-    """Ask for the commit of a model, once in a period of time."""
+    """Ask the hub for the commit of a model, once per period."""
     from huggingface_hub import model_info
 
     answers: SimpleQueue[_Answer] = SimpleQueue()
@@ -250,10 +251,10 @@ def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
         try:
             info = model_info(model, revision=revision, timeout=_SECONDS_TO_ANSWER)
             answers.put(_Answer(info.sha))
-        except Exception as error:  # what it raises depends on the HTTP library of its version
+        except Exception as error:  # its class depends on the HTTP library of the client
             answers.put(_Answer(None, _in_a_line(error)))
 
-    # The client's timeout counts for each address of the hub and each part of the answer anew.
+    # The client's timeout applies anew to each address of the hub and each part of the answer.
     Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=_SECONDS_TO_ANSWER)
@@ -267,22 +268,22 @@ def _in_a_line(error: Exception) -> str:
 
 
 def read_modules(source: Source) -> list[dict[str, str]] | None:
-    """Read modules.json, the parts of a sentence-transformer.
+    """Read modules.json, which lists the modules of a sentence-transformer.
 
     Parameters
     ----------
     source : Source
-        The model.
+        The files of the model.
 
     Returns
     -------
     modules : list of dict or None
-        The type and the path of each; None where there is no such file.
+        The type and the path of each module; None if there is no such file.
 
     Raises
     ------
     ValueError
-        If the file says something else.
+        If the file is not such a list.
     """
     modules = source.json("modules.json")
     if modules is None:
@@ -299,39 +300,40 @@ def read_modules(source: Source) -> list[dict[str, str]] | None:
 
 
 def module_kind(module: dict[str, str]) -> str:
-    """Give the class name of one of sentence-transformers' modules; '' for one of another package.
+    """Return the class name of a sentence-transformers module.
 
     Parameters
     ----------
     module : dict
-        Of modules.json.
+        An entry of modules.json.
 
     Returns
     -------
     kind : str
-        The name alone: modules moved between versions of sentence-transformers.
+        The name without its path, which differs between versions of sentence-transformers; '' for
+        a class of another package.
     """
     package, _, kind = module["type"].partition(".")
     return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
 
 
 def default_prompt(source: Source) -> str:
-    """Read what a sentence-transformer puts before every text by default.
+    """Read the default prompt, which a sentence-transformer prepends to every document.
 
     Parameters
     ----------
     source : Source
-        The model.
+        The files of the model.
 
     Returns
     -------
     prompt : str
-        Often empty.
+        The prompt; empty if there is none.
 
     Raises
     ------
     ValueError
-        If there is no prompt of the name.
+        If the prompts do not include the default one.
     """
     settings = source.json("config_sentence_transformers.json") or {}
     name = settings.get("default_prompt_name")
@@ -345,18 +347,18 @@ def default_prompt(source: Source) -> str:
 
 
 def join(path: str, filename: str) -> str:
-    """Put a file into one of the model's folders.
+    """Join the path of a folder of the model and a file name.
 
     Parameters
     ----------
     path : str
-        The folder; the outermost is ''.
+        The folder; '' is the root folder.
     filename : str
         The file.
 
     Returns
     -------
     path : str
-        The file's path from the outermost folder.
+        The file's path relative to the root folder.
     """
     return f"{path}/{filename}" if path else filename

@@ -1,4 +1,4 @@
-"""Word vectors: those of GloVe, word2vec and their kind."""
+"""Word vectors such as those of GloVe and word2vec."""
 
 import gzip
 import os
@@ -13,7 +13,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class KeyedVectors(Protocol):
-    """What gensim's KeyedVectors are like."""
+    """The attributes of gensim's KeyedVectors that are read."""
 
     index_to_key: Sequence[str]
     vectors: Any
@@ -35,21 +35,21 @@ def read_words(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating
     Returns
     -------
     words : list of str of length n_words
-        None of them is empty.
+        The words, none of them empty.
     vectors : ndarray of float, shape (n_words, dimension)
-        Finite numbers.
+        The vectors, all finite.
 
     Raises
     ------
     ValueError
-        If words and vectors do not fit together, or a file is not of the format.
+        If words and vectors are inconsistent, or a file has another format.
     """
     names, array = _words_and_vectors(words, vectors)
     if not names or not all(isinstance(word, str) and word for word in names):
-        raise ValueError("words must be strings, at least one, and none of them empty.")
+        raise ValueError("words must be one or more strings, none of them empty.")
     if array.ndim != 2 or len(array) != len(names) or not array.shape[1]:
         raise ValueError(
-            f"vectors must have one row for each of the {len(names)} words, got the shape "
+            f"vectors must have one row for each of the {len(names)} words, got shape "
             f"{array.shape}."
         )
     if not np.isfinite(array).all():
@@ -60,25 +60,25 @@ def read_words(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating
 def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating[Any]]]:
     if vectors is not None:
         if isinstance(words, str | os.PathLike):
-            raise ValueError("words must be a sequence where vectors are given, got a file.")
+            raise ValueError("words must be a sequence if vectors are given, got a file.")
         return list(words), np.asarray(vectors, dtype=np.float32)
     if isinstance(words, str | os.PathLike):
         return _read(Path(words))
     if isinstance(words, Mapping):
         rows = [np.asarray(vector, dtype=np.float32) for vector in words.values()]
         if len({row.shape for row in rows}) > 1:
-            raise ValueError("The vectors of words must have one length.")
+            raise ValueError("The vectors of words must have the same length.")
         return list(words), np.array(rows)
     if hasattr(words, "index_to_key") and hasattr(words, "vectors"):
         return list(words.index_to_key), np.asarray(words.vectors, dtype=np.float32)
     raise ValueError(
         "words must be a mapping from words to vectors, an object like gensim's KeyedVectors or a "
-        f"file where vectors is None, got {type(words).__qualname__}."
+        f"file if vectors is None, got {type(words).__qualname__}."
     )
 
 
 def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Read lines of a word and its numbers."""
+    """Read a file with a word and its numbers in each line."""
     with open(path, "rb") as start:
         is_packed = start.read(2) == _GZIP
     words: list[str] = []
@@ -102,16 +102,18 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float32]]:
                 "binary format."
             ) from error
         except EOFError as error:
-            raise ValueError(f"{path} ends after line {number}, in the midst of gzip.") from error
+            raise ValueError(
+                f"{path} ends after line {number}: the gzip file is truncated."
+            ) from error
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
     if n_words not in (None, len(words)):
-        raise ValueError(f"{path} has {len(words)} words, but its first line says {n_words}.")
+        raise ValueError(f"{path} has {len(words)} words, but its first line announces {n_words}.")
     return words, np.array(rows)
 
 
 def _read_line(fields: list[str], dimension: int) -> tuple[str, NDArray[np.float32]]:
-    n_parts = len(fields) - dimension  # GloVe has words with spaces in them
+    n_parts = len(fields) - dimension  # some words of GloVe contain spaces
     word = " ".join(fields[: max(n_parts, 0)])
     if not word or not dimension or (n_parts > 1 and all(map(_is_number, fields[1:]))):
         raise ValueError(f"expected a word and {dimension} numbers, got {len(fields)} fields.")

@@ -1,1 +1,1 @@
-"""What explains a prediction: the parts of an estimator, its linear map, and how it is shown."""
+"""Explanation of predictions: the parts of an estimator, its linear map, and displays."""

@@ -1,4 +1,4 @@
-"""What an estimator of documents is made of, and what it decides."""
+"""The parts of an estimator of documents, and its decisions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ _SHOWN_TARGETS = 10
 
 @dataclass(frozen=True)
 class Explained:
-    """An estimator, taken apart.
+    """The parts of an estimator.
 
     Attributes
     ----------
     estimator : estimator
-        The estimator, of documents or of a table with one column of them.
+        The estimator, which takes documents or a table with one column of documents.
     vectorizer : StaticEmbeddingVectorizer
-        The first fitted one in it.
+        The first fitted vectorizer in it.
     steps : tuple of (str, transformer)
-        What comes before the model, without pipelines and "passthrough"; names as in `get_params`.
+        The steps before the model, flattened and without "passthrough"; names as in `get_params`.
     name : str
         The name of the model.
     model : estimator
-        What predicts.
+        The final step, which predicts.
     """
 
     estimator: Any
@@ -46,7 +46,7 @@ class Explained:
     model: Any
 
     def features(self, documents: list[str]) -> Any:
-        """Give what the model is fed with.
+        """Compute the input of the model.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class Explained:
         Returns
         -------
         features : array-like of shape (n_documents, n_features)
-            Dense, sparse or a table; the input itself where there is only a model.
+            A dense or sparse array or a table; the documents themselves if there are no steps.
         """
         X = _as_input(self.estimator, documents)
         for _, step in self.steps:
@@ -66,17 +66,17 @@ class Explained:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a model decides for some rows.
+    """The decisions of a model.
 
     Attributes
     ----------
     values : ndarray of float64, shape (n_rows, n_columns)
-        One column for each class, or for each output. For two classes, the first column of a
+        One column per class or per output. For two classes, the first column of a
         `decision_function` is the negative of the second.
     output : {"decision_function", "predict_proba", "predict"}
-        Where they are from.
+        The method of the model that returned them.
     classes : tuple or None
-        The class of each column; None where columns are outputs.
+        The class of each column; None if columns are outputs.
     """
 
     values: NDArray[np.float64]
@@ -84,29 +84,29 @@ class Decisions:
     classes: tuple[Any, ...] | None
 
     def targets(self) -> list[Any]:
-        """Give the class or the index of each column.
+        """Return the class or the index of each column.
 
         Returns
         -------
         targets : list of length n_columns
-            Classes as Python's own objects, where NumPy's scalars have them.
+            The classes, with NumPy scalars converted to Python objects, or the indices.
         """
         return list(map(self._target, range(self.values.shape[1])))
 
     def columns(self, target: Any, predicted: Any) -> tuple[int | list[int], Any]:
-        """Find what is asked for.
+        """Find the columns of the requested classes or outputs.
 
         Parameters
         ----------
         target : class label, int, sequence of these or None
-            What the user asks for.
+            The requested target, as in `token_contributions`.
         predicted : object
-            The class that is predicted.
+            The predicted class.
 
         Returns
         -------
         columns : int or list of int
-            The columns of `values`; a list where several were asked for.
+            The columns of `values`; a list if several were requested.
         targets : object
             The class or the index of the output, or a list of them.
 
@@ -133,7 +133,7 @@ class Decisions:
             for column, label in enumerate(self.classes):
                 if label == target:
                     return column
-            # A number that is not a class is a mistake where classes are numbers.
+            # If classes are numbers, a number that is not a class is a mistake.
             by_index = not any(isinstance(label, (int, float, np.number)) for label in self.classes)
         is_index = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
         if by_index and is_index and 0 <= target < n_columns:
@@ -153,7 +153,7 @@ class Decisions:
 
 
 def take_apart(estimator: Any) -> Explained:
-    """Check an estimator, and find its parts.
+    """Check an estimator and find its parts.
 
     Parameters
     ----------
@@ -168,11 +168,11 @@ def take_apart(estimator: Any) -> Explained:
     Raises
     ------
     TypeError
-        If it is neither, or does not predict.
+        If `estimator` is neither, or does not predict.
     ValueError
-        If there is no StaticEmbeddingVectorizer in it.
+        If `estimator` contains no StaticEmbeddingVectorizer.
     sklearn.exceptions.NotFittedError
-        If it is not fitted.
+        If `estimator` is not fitted.
     """
     if isinstance(estimator, tuple):
         if len(estimator) != 2 or not isinstance(estimator[0], StaticEmbeddingVectorizer):
@@ -188,7 +188,7 @@ def take_apart(estimator: Any) -> Explained:
     vectorizers = list(_vectorizers(estimator))
     if not vectorizers:
         raise ValueError(
-            "estimator must have a StaticEmbeddingVectorizer in it, whose tokens are explained; "
+            "estimator must have a StaticEmbeddingVectorizer, whose tokens are explained; "
             f"this {_kind(estimator)} has none."
         )
     fitted = [vectorizer for vectorizer in vectorizers if hasattr(vectorizer, "table_")]
@@ -208,26 +208,27 @@ def take_apart(estimator: Any) -> Explained:
 
 
 def decide(model: Any, X: Any) -> Decisions:
-    """Give a model's decisions, or what it has in place of them.
+    """Compute a model's decisions, or their closest substitute.
 
     Parameters
     ----------
     model : estimator
         A classifier, an outlier detector or a regressor.
     X : array-like of shape (n_rows, n_features)
-        What it is fed with.
+        The input of the model.
 
     Returns
     -------
     decisions : Decisions
-        Its `decision_function`; otherwise its `predict_proba`; of a regressor, what it predicts.
+        The results of `decision_function`, otherwise of `predict_proba`, or of a regressor's
+        `predict`.
 
     Raises
     ------
     TypeError
-        If it has none of them.
+        If the model has none of these methods.
     ValueError
-        If an output has other than two classes, or a class has no column.
+        If an output does not have two classes, or a class has no column.
     """
     if isinstance(model, MultiOutputClassifier):
         # It has no decision_function, but its estimators may.
@@ -244,8 +245,8 @@ def decide(model: Any, X: Any) -> Decisions:
     else:
         raise TypeError(
             f"The model must have decision_function or predict_proba, or be a regressor; "
-            f"{_kind(model)} is none of these. CalibratedClassifierCV gives a classifier "
-            "probabilities."
+            f"{_kind(model)} is none of these. CalibratedClassifierCV adds predict_proba to a "
+            "classifier."
         )
     if isinstance(values, list):  # one array of probabilities for each output
         values = np.column_stack([_positive(np.asarray(part)) for part in values])
@@ -256,18 +257,18 @@ def decide(model: Any, X: Any) -> Decisions:
         values = np.column_stack([-values, values]) if classes is not None else values[:, None]
     if classes is not None and values.shape[1] != len(classes):
         raise ValueError(
-            f"{_kind(model)} has {values.shape[1]} decisions for {len(classes)} classes; there "
-            "must be one for each class, as with decision_function_shape='ovr'."
+            f"{_kind(model)} has {values.shape[1]} decisions for {len(classes)} classes; it must "
+            "have one per class, as with decision_function_shape='ovr'."
         )
     return Decisions(values, output, classes)
 
 
 def _vectorizers(part: Any) -> Iterator[StaticEmbeddingVectorizer]:
-    """Find vectorizers wherever an estimator keeps its parts, fitted or not."""
+    """Find the vectorizers in any attribute of an estimator, fitted or not."""
     if isinstance(part, StaticEmbeddingVectorizer):
         yield part
     elif isinstance(part, BaseEstimator):
-        # What fit made goes before what it was given, which may have been fitted to something else.
+        # Fitted attributes come before parameters, which may have been fitted to something else.
         names = sorted(vars(part), key=lambda name: not name.endswith("_"))
         yield from chain.from_iterable(_vectorizers(vars(part)[name]) for name in names)
     elif isinstance(part, (list, tuple)):
@@ -277,7 +278,7 @@ def _vectorizers(part: Any) -> Iterator[StaticEmbeddingVectorizer]:
 
 
 def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
-    """Give the steps of nested pipelines, and of what a search found best."""
+    """Generate the steps of nested pipelines and of the best estimators of searches."""
     estimator = _best(estimator)
     if not isinstance(estimator, Pipeline):
         yield name or _kind(estimator), estimator
@@ -289,14 +290,14 @@ def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _best(estimator: Any) -> Any:
-    """Give what a search found best, and any other estimator as it is."""
+    """Return the best estimator of a search, or any other estimator itself."""
     while hasattr(estimator, "best_estimator_"):
         estimator = estimator.best_estimator_
     return estimator
 
 
 def _as_input(estimator: Any, documents: list[str]) -> Any:
-    """Give documents in the shape that the estimator was fitted on."""
+    """Convert documents to the kind of input that the estimator was fitted on."""
     estimator = _best(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     first = next(_steps("", estimator))[1]
@@ -305,8 +306,8 @@ def _as_input(estimator: Any, documents: list[str]) -> Any:
     n_columns = first.n_features_in_ if names is None else len(names)
     if n_columns != 1:
         raise ValueError(
-            f"estimator must take documents or a table with one column of them, but it was fitted "
-            f"on {n_columns} columns; explain the pipeline of the one column."
+            f"estimator must take documents or a table with one column of documents, but it was "
+            f"fitted on {n_columns} columns; explain the pipeline of a single column."
         )
     if names is None:
         return np.array(documents, dtype=object)[:, None]
@@ -320,7 +321,7 @@ def _multilabel(model: Any, X: Any) -> bool:
 
 
 def _positive(values: NDArray[Any]) -> NDArray[Any]:
-    """Give the second of two columns."""
+    """Return the second of two columns."""
     if values.shape[1] != 2:
         raise ValueError(
             f"Each output of a classifier must have two classes, but one has {values.shape[1]}; "
@@ -331,7 +332,7 @@ def _positive(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _plain(labels: Any) -> list[Any]:
-    """Give labels as Python's own objects, where NumPy's scalars have them."""
+    """Convert labels that are NumPy scalars to Python objects."""
     return [label.item() if isinstance(label, np.generic) else label for label in labels]
 
 

@@ -1,4 +1,4 @@
-"""A document in the colors of its tokens' contributions, drawn with matplotlib."""
+"""Drawing of a document with tokens colored by contribution, by matplotlib."""
 
 import re
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from sklearn_static._inspect.spans import Segment
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# In points, of 1/72 inch.
+# In points (1/72 inch).
 _SIZE, _SMALL = 11.0, 9.0
 _LINE = 20.0
 _WIDTH = 480.0
 _MARGIN = 12.0
 _BAR = 110.0
-_SPACES = "    "  # for a tab
+_SPACES = "    "  # replaces a tab
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,23 @@ class Piece:
 
 
 def draw(segments: list[Segment], *, title: str, method: str, ax: "Axes | None") -> "Axes":
-    """Draw a document with its tokens in color.
+    """Draw a document with tokens colored by contribution.
 
     Parameters
     ----------
     segments : list of Segment
         The document.
     title : str
-        What is explained, and its number.
+        The explained decision and its value.
     method : str
-        How the contributions were found.
+        A description of the method, for the legend.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a figure of the size that the document needs.
+        The axes to draw on; None creates a figure of the size that the document needs.
 
     Returns
     -------
     ax : matplotlib.axes.Axes
-        Where it was drawn. Its unit is a point, and its width that of the lines.
+        The axes, whose unit is a point and whose width is that of the lines.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
@@ -90,7 +90,7 @@ def draw(segments: list[Segment], *, title: str, method: str, ax: "Axes | None")
 
 
 def _lay_out(segments: list[Segment], width: float) -> Iterator[Piece]:
-    """Break the document into lines at spaces, as far as these are in it."""
+    """Break the document into lines, at spaces if possible."""
     line, x = 0, 0.0
     word: list[tuple[str, float | None, float]] = []
 
@@ -122,7 +122,7 @@ def _lay_out(segments: list[Segment], width: float) -> Iterator[Piece]:
 
 
 def _draw_legend(ax: "Axes", y: float, largest: float, method: str) -> None:
-    """Draw what the colors mean."""
+    """Draw a legend of the colors."""
     from matplotlib.patches import Rectangle
 
     left = number(-largest)
@@ -151,7 +151,7 @@ def _color(contribution: float, largest: float) -> tuple[float, float, float, fl
 
 
 def _text_width(text: str, size: float) -> float:
-    """Measure text in points, spaces at its ends included."""
+    """Measure the width of text in points, including spaces at its ends."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 

@@ -1,4 +1,4 @@
-"""A linear model of the features, and each token's part in what it decides."""
+"""Linear models of the features, and each token's share of their decisions."""
 
 import warnings
 from dataclasses import dataclass
@@ -28,26 +28,26 @@ _AFFINE = (
     SelectorMixin,
 )
 _ONE_MODEL_PER_OUTPUT = (OneVsRestClassifier, MultiOutputClassifier, MultiOutputRegressor)
-# What a sum of float32 may be off by, with room.
+# A generous bound of the relative error of a float32 sum.
 _TOLERANCE = 1e-4
 
 
 class NotLinearError(ValueError):
-    """The decision is not a linear function of the features, with the step that is not."""
+    """The decision is not a linear function of the features; the message names the step."""
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """From features to decisions: ``features @ weights + bias``.
+    """Linear map from features to decisions, ``features @ weights + bias``.
 
     Attributes
     ----------
     weights : ndarray of float64, shape (n_features, n_columns)
-        What each feature adds to each decision.
+        The weight of each feature in each decision.
     bias : ndarray of float64, shape (n_columns,)
-        The decisions for features of zero.
+        The decisions if all features are zero.
     at_zero : Decisions
-        The same, with the classes of the columns.
+        The probed decisions, the first of them at zero, with the classes of the columns.
     """
 
     weights: NDArray[np.float64]
@@ -58,8 +58,8 @@ class LinearMap:
 def linear_map(explained: Explained) -> LinearMap:
     """Pull a linear model's weights back to the features of the vectorizer.
 
-    An affine map is known by its values at zero and at the unit vectors. So all steps after the
-    vectorizer and the model are asked for these, and no formula of theirs is repeated here.
+    An affine map is determined by its values at zero and at the unit vectors. All steps after the
+    vectorizer are evaluated there, so that none of their formulas is repeated here.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def linear_map(explained: Explained) -> LinearMap:
     Returns
     -------
     linear : LinearMap
-        The map of all that comes after the vectorizer.
+        The map of all steps after the vectorizer.
 
     Raises
     ------
@@ -82,14 +82,14 @@ def linear_map(explained: Explained) -> LinearMap:
 
     X: Any = np.vstack([np.zeros(n_features), np.eye(n_features), probes])
     with warnings.catch_warnings():
-        # Steps that were fitted on a table warn of arrays, which have no names of features.
+        # Steps that were fitted on a table warn about arrays, which have no feature names.
         warnings.simplefilter("ignore", UserWarning)
         for _, step in explained.steps[1:]:
             X = np.asarray(step.transform(X))
         decisions = decide(explained.model, X)
     bias = decisions.values[0]
     weights = decisions.values[1 : n_features + 1] - bias
-    # coef_ and intercept_ may be those of a link function or of votes.
+    # A model with coef_ and intercept_ may still apply a link function or count votes.
     expected = probes @ weights + bias
     size = np.abs(probes) @ np.abs(weights) + np.abs(bias)
     if (np.abs(decisions.values[n_features + 1 :] - expected) > _TOLERANCE * size).any():
@@ -109,27 +109,28 @@ def token_parts(
 ) -> NDArray[np.float64]:
     """Divide a linear function of a document's features among its tokens.
 
-    With v the vector of a token, and half of the vector of each bigram that it is in, the part of
-    the token is ``v @ weights / divisor``. The divisor is that of the document: the length of the
-    sum of all v, or the number of tokens if `norm` is None.
+    Let v be the vector of a token plus half the vector of each bigram that contains it. The part
+    of the token is ``v @ weights / divisor``, where the divisor is that of the document: the length
+    of the sum of all v, or the number of tokens if `norm` is None.
 
     Parameters
     ----------
     table : StaticTable
-        The vectors.
+        The token and bigram vectors.
     rows : ndarray of int32, shape (n_tokens,)
-        The row of each token, -1 where it has none.
+        The row of each token, -1 if it has none.
     weights : ndarray of float64, shape (n_features, n_columns)
-        The function.
+        The weights of the linear function.
     max_length : int or None
-        How many tokens have a part; None is all.
+        Number of tokens to which the document is truncated; None does not truncate.
     norm : {"l2"} or None
-        What the divisor is.
+        As in `StaticEmbeddingVectorizer`; determines the divisor.
 
     Returns
     -------
     parts : ndarray of float64, shape (n_tokens, n_columns)
-        They add up to the function; zero for tokens without a row or beyond `max_length`.
+        The parts, which sum to the function's value; zero for tokens without a row or beyond
+        `max_length`.
     """
     places = np.flatnonzero(rows[:max_length] >= 0)
     known = rows[places]
@@ -147,7 +148,7 @@ def token_parts(
 
 
 def _check_linear(explained: Explained) -> None:
-    """Make sure that each step is of a kind that is linear."""
+    """Check that each step is of a linear kind."""
     first, *between = explained.steps or [(explained.name, explained.model)]
     if not isinstance(first[1], StaticEmbeddingVectorizer):
         raise _not_linear(*first, "the first step must be the StaticEmbeddingVectorizer")
@@ -168,7 +169,7 @@ def _check_linear(explained: Explained) -> None:
 def _is_linear(model: Any) -> bool:
     if isinstance(model, _ONE_MODEL_PER_OUTPUT):
         return all(map(_is_linear, model.estimators_))
-    # OneVsRestClassifier puts a constant for a class that all documents have, or none.
+    # OneVsRestClassifier uses a constant for a class that all documents have, or no document.
     is_constant = isinstance(model, _ConstantPredictor)
     return is_constant or (hasattr(model, "coef_") and hasattr(model, "intercept_"))
 

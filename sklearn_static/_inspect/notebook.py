@@ -1,12 +1,12 @@
-"""A document in the colors of its tokens' contributions, as HTML."""
+"""Display of a document with tokens colored by contribution, as HTML."""
 
 from html import escape
 
 from sklearn_static._inspect.spans import Segment
 
-# Strong enough to be seen, and weak enough for the text on it to have a contrast of 4.5.
+# The largest opacity: visible, yet weak enough that text on it has a contrast ratio of 4.5.
 _STRONGEST = 0.6
-# What speaks for the decision and what speaks against it, in sRGB from 0 to 255.
+# Colors of positive and of negative contributions, in sRGB from 0 to 255.
 MORE, LESS = (66, 133, 244), (242, 120, 40)
 _LIGHT = (
     "--text:#1f2328;--muted:#59636e;--card:#ffffff;--line:#d1d9e0;"
@@ -44,25 +44,25 @@ rgb(var(--more)/0) 50%,rgb(var(--more)/{_STRONGEST}))}}
 def document_html(
     segments: list[Segment], *, heading: str, decision: str, sum_of: str, method: str
 ) -> str:
-    """Write a document with its tokens in color.
+    """Format a document with tokens colored by contribution as HTML.
 
     Parameters
     ----------
     segments : list of Segment
         The document.
     heading : str
-        What is explained.
+        The explained decision.
     decision : str
-        Its number.
+        The value of the decision.
     sum_of : str
-        What the number is made of.
+        The parts of this value.
     method : str
-        How the contributions were found.
+        A description of the method, for the legend.
 
     Returns
     -------
     html : str
-        One element with its style. All text is escaped.
+        A single element including its style. All text is escaped.
     """
     largest = largest_contribution(segments)
     heading, decision, sum_of, method = map(escape, (heading, decision, sum_of, method))
@@ -79,7 +79,7 @@ def document_html(
 
 
 def largest_contribution(segments: list[Segment]) -> float:
-    """Give what has the strongest color.
+    """Return the contribution with the strongest color.
 
     Parameters
     ----------
@@ -89,31 +89,31 @@ def largest_contribution(segments: list[Segment]) -> float:
     Returns
     -------
     largest : float
-        The largest magnitude, 0 if there is none.
+        The largest magnitude; 0 if there are no contributions.
     """
     return max((abs(segment.contribution or 0) for segment in segments), default=0.0)
 
 
 def strength(contribution: float, largest: float) -> float:
-    """Give how opaque the color of a contribution is.
+    """Compute the opacity of a contribution's color.
 
     Parameters
     ----------
     contribution : float
         The contribution.
     largest : float
-        The one with the strongest color, or 0.
+        The largest magnitude of a contribution; may be 0.
 
     Returns
     -------
     strength : float
-        From 0 for none to what keeps the text readable.
+        From 0 to the largest opacity at which text is readable.
     """
     return _STRONGEST * abs(contribution) / (largest or 1)
 
 
 def number(value: float) -> str:
-    """Write a number with its sign, in three digits.
+    """Format a number with its sign and three significant digits.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def number(value: float) -> str:
     Returns
     -------
     text : str
-        With a minus sign, not a hyphen.
+        The number, with a minus sign instead of a hyphen.
     """
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 

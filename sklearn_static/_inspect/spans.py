@@ -1,4 +1,4 @@
-"""Where the tokens of a document stand in it."""
+"""The positions of tokens in a document."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from tokenizers import Tokenizer
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of a document's characters, and what the tokens in it add.
+    """A run of a document's characters and the contribution of its tokens.
 
     Attributes
     ----------
     text : str
         The characters.
     contribution : float or None
-        The sum over its tokens; None if it has none.
+        The sum of its tokens' contributions; None if it has no tokens.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Segment:
 
 
 def find_tokens(tokenizer: Tokenizer, document: str) -> tuple[list[int], NDArray[np.int64]]:
-    """Tokenize, and find the characters of each token.
+    """Tokenize a document and find the characters of each token.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def find_tokens(tokenizer: Tokenizer, document: str) -> tuple[list[int], NDArray
     ids : list of int
         The id of each token.
     spans : ndarray of int64, shape (n_tokens, 2)
-        Token i is ``document[spans[i, 0]:spans[i, 1]]``. Spaces around a token are left out, as
-        those that byte-level BPE and SentencePiece have in a token, unless there is nothing else.
+        Token i is ``document[spans[i, 0]:spans[i, 1]]``. Spaces around a token, which byte-level
+        BPE and SentencePiece include in it, are excluded unless it has no other characters.
     """
     encoding = tokenizer.encode(document, add_special_tokens=False)
     spans = []
@@ -53,19 +53,19 @@ def find_tokens(tokenizer: Tokenizer, document: str) -> tuple[list[int], NDArray
 
 
 def without(document: str, start: int, stop: int) -> str:
-    """Leave characters out of a document, and one of the two spaces that would be left.
+    """Remove characters from a document, and one of the two spaces around them.
 
     Parameters
     ----------
     document : str
         The document.
     start, stop : int
-        The characters.
+        The characters to remove.
 
     Returns
     -------
     shorter : str
-        What remains.
+        The remaining document.
     """
     before, after = document[:start], document[stop:]
     if before[-1:].isspace() and (not after or after[0].isspace()):
@@ -76,22 +76,23 @@ def without(document: str, start: int, stop: int) -> str:
 def segments(
     document: str, spans: NDArray[np.int64], contributions: NDArray[np.float64]
 ) -> list[Segment]:
-    """Divide a document into runs of characters that have the same tokens.
+    """Divide a document into runs of characters that share tokens.
 
     Parameters
     ----------
     document : str
         The document.
     spans : ndarray of int64, shape (n_tokens, 2)
-        As `find_tokens` gives them.
+        Spans as returned by `find_tokens`.
     contributions : ndarray of float64, shape (n_tokens,)
-        What each token adds.
+        The contribution of each token.
 
     Returns
     -------
     segments : list of Segment
-        Together they are the document. Tokens that share characters share a segment, and a token
-        without characters belongs to the segment before it or, at the beginning, after it.
+        The segments, which together form the document. Tokens that share characters share a
+        segment, and a token without characters belongs to the previous segment or, at the
+        beginning, to the next one.
     """
     runs: list[tuple[int, int, float]] = []
     carried = 0.0

@@ -1,6 +1,6 @@
-"""All that `transform` needs: documents to token rows to features.
+"""Everything that `transform` needs, from documents to rows of tokens to features.
 
-`FastTokenizer` and `Pooler` are compiled, but for machines where the extension could not be built.
+`FastTokenizer` and `Pooler` are compiled, except on machines where the extension cannot be built.
 """
 
 try:

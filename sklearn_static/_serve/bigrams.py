@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Bigrams:
-    """From pairs of rows to the rows of the pairs.
+    """Mapping from pairs of token rows to the rows of their bigrams.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Bigrams:
         Returns
         -------
         rows : ndarray of int32, shape (n_keys,)
-            The row of each, -1 where it has none.
+            The row of each bigram, -1 if it has none.
         """
         known = self.pairs[:, 0].astype(np.int64) * self.n_tokens + self.pairs[:, 1]
         order = np.argsort(known)
@@ -52,7 +52,7 @@ class Bigrams:
     def insert(
         self, rows: NDArray[np.int32], offsets: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Put behind each token the bigram that it ends, if there is one.
+        """Insert after each token the bigram that ends with it, if there is one.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Bigrams:
         rows : ndarray of int32, shape (n_rows_and_bigrams,)
             Tokens and bigrams.
         offsets : ndarray of int64, shape (n_documents + 1,)
-            Where the documents begin in it.
+            Where each document begins in `rows`.
         """
         both = np.full((len(rows), 2), -1, dtype=np.int32)
         both[:, 0] = rows
@@ -80,7 +80,7 @@ class Bigrams:
 
 
 def bigram_keys(rows: NDArray[np.int32], n_tokens: int) -> NDArray[np.int64]:
-    """Give the key of each token with the next.
+    """Compute the key of each pair of adjacent tokens.
 
     Parameters
     ----------
@@ -99,17 +99,17 @@ def bigram_keys(rows: NDArray[np.int32], n_tokens: int) -> NDArray[np.int64]:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Give a view that cannot be written to; the array itself stays as it is.
+    """Return a read-only view; the array itself stays writable.
 
     Parameters
     ----------
     array : ndarray
-        Any.
+        Any array.
 
     Returns
     -------
     view : ndarray
-        The same values.
+        A view of the same values.
     """
     view = array.view()
     view.flags.writeable = False

@@ -1,7 +1,7 @@
-"""Where a tokenizer may be cut: what of a document can be tokenized without looking at the rest.
+"""Where a document may be cut so that its pieces can be tokenized independently.
 
-A rule is derived from the components of a tokenizer, never from its name, and `fit` checks it on
-real documents besides.
+A rule is derived from the components of a tokenizer, never from its name, and `fit` also checks it
+on real documents.
 """
 
 import json
@@ -13,32 +13,32 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 Rule = Literal["characters", "words", "spaces", "byte-level", "letters first"]
-"""What a tokenizer is a function of.
+"""The units that a tokenizer processes independently.
 
-"characters": of each character, then of each word, split by WordPiece (BERT and its kin).
-"words": of each run of characters between ASCII white space, which is dropped.
-"spaces": of each piece of text that begins with a space between two plain characters.
-"byte-level": of these pieces, cut further between ASCII letters, digits and punctuation (GPT-2).
+"characters": each character, then each word, which WordPiece splits (BERT and its variants).
+"words": each run of characters between ASCII whitespace, which is dropped.
+"spaces": each piece of text that begins with a space between two plain characters.
+"byte-level": these pieces, cut further between ASCII letters, digits and punctuation (GPT-2).
 "letters first": likewise, except that a letter stays with punctuation before it (Qwen, Llama 3).
 """
 
-# Normalizers that map each character by itself. (Decomposition also reorders marks; characters
-# for which that matters are found by `map_character`.)
+# Normalizers that map each character independently. (Decomposition also reorders marks;
+# `map_character` finds the characters for which that matters.)
 _BY_CHARACTER = {"BertNormalizer", "Lowercase", "NFD", "NFKD", "StripAccents"}
-# Normalizers that never look from one side of a white space to the other.
+# Normalizers that never look across whitespace.
 _BY_WORD = _BY_CHARACTER | {"NFC", "NFKC"}
-# What Qwen and Llama 3 split by; no match goes from another character to a space.
+# The patterns by which Qwen and Llama 3 split; no match extends from another character to a space.
 _SPLIT_PATTERNS = {
     rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{number}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     for number in (r"\p{N}", r"\p{N}{1,3}")
 }
-# Two combining marks that are kept when accents are stripped, with a high and a low class.
+# Two combining marks, of a high and a low class, that are kept when accents are stripped.
 _HIGH_MARK, _LOW_MARK = "\u302e", "\U0001d165"
 
 
 def cut_rule(tokenizer: Tokenizer) -> Rule | None:
-    """Tell from a tokenizer's components how documents may be cut.
+    """Derive from a tokenizer's components where documents may be cut.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def cut_rule(tokenizer: Tokenizer) -> Rule | None:
         and all(added_token_keys(tokenizer))
     ):
         return "characters"
-    # An added token is found before anything else is done, whatever stands around it.
+    # Added tokens are found before everything else, whatever surrounds them.
     if any(token["single_word"] or _has_space(token, tokenizer) for token in added):
         return None
     if all(n["type"] in _BY_WORD for n in normalizers) and _splits_words(pre_tokenizers):
@@ -93,7 +93,7 @@ def _rule_of_spaces(
         finer = "letters first"
     else:
         return None
-    # A prefix would go before each piece, and a replacement may make a letter of a comma.
+    # A prefix would be added to each piece, and a replacement may turn a comma into a letter.
     is_plain = all(n["type"] in {"Lowercase", "NFC", "NFD", "NFKC", "NFKD"} for n in normalizers)
     return finer if is_plain and not last["add_prefix_space"] else "spaces"
 
@@ -108,19 +108,19 @@ def _has_space(token: dict[str, Any], tokenizer: Tokenizer) -> bool:
 
 
 def flat(component: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """List the steps of a normalizer or pre-tokenizer, sequences within sequences as well.
+    """List the steps of a normalizer or pre-tokenizer, including those of nested sequences.
 
     Parameters
     ----------
     component : dict or None
-        As tokenizer.json has it.
+        The component as in tokenizer.json.
     key : {"normalizers", "pretokenizers"}
-        Where a sequence has its steps.
+        The key of a sequence's steps.
 
     Returns
     -------
     steps : list of dict
-        None of them is a sequence.
+        The steps, none of which is a sequence.
     """
     if component is None:
         return []
@@ -141,31 +141,31 @@ def _keeps_plain_spaces(normalizer: dict[str, Any]) -> bool:
         pattern, content = normalizer["pattern"], normalizer["content"]
         if pattern in ({"Regex": " {2,}"}, {"String": "  "}):
             return content in (" ", "\u2581")
-        # One thing for another, neither of them a space or nothing.
+        # Neither the pattern nor the replacement may be empty or contain a space.
         old = pattern.get("String", "")
         return bool(old.split() == [old] and content.split() == [content])
     if normalizer["type"] == "Strip":
         return not normalizer["strip_left"]
-    # Not those that add spaces or take characters away.
+    # Normalizers that add spaces or remove characters are not listed.
     return normalizer["type"] in {"Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled"}
 
 
 def map_character(tokenizer: Tokenizer, character: str) -> str | None:
-    """Ask normalizer and pre-tokenizer what they make of one character.
+    """Apply the normalizer and the pre-tokenizer to one character.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        One of the rule "characters".
+        A tokenizer with the rule "characters".
     character : str
         One character.
 
     Returns
     -------
     mapped : str or None
-        What it adds to a word, with a space wherever words are separated: " , " for a comma,
-        which is a word of its own. None if it depends on the characters around it: combining
-        marks that are put into canonical order.
+        What the character adds to a word, with a space wherever words are separated: " , " for a
+        comma, which is a word of its own. None if the result depends on the surrounding
+        characters, as for combining marks that are put into canonical order.
     """
     normalizer, pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
     normalized = character
@@ -183,14 +183,14 @@ def map_character(tokenizer: Tokenizer, character: str) -> str | None:
 
 
 def added_token_keys(tokenizer: Tokenizer) -> list[str]:
-    """Give the added tokens as `map_character` maps their characters, without spaces.
+    """Map the characters of each added token by `map_character`, and remove spaces.
 
     Wherever an added token occurs in a document, its key occurs in the mapped document.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        One of the rule "characters".
+        A tokenizer with the rule "characters".
 
     Returns
     -------
@@ -204,18 +204,18 @@ def added_token_keys(tokenizer: Tokenizer) -> list[str]:
 
 
 def cut_pairs(tokenizer: Tokenizer, rule: Rule) -> Iterator[tuple[str, str]]:
-    """Give the pairs of adjacent ASCII characters between which a document may be cut.
+    """Generate the pairs of adjacent ASCII characters between which a document may be cut.
 
-    The patterns by which such tokenizers split put letters, digits and other characters into
-    different pieces, except for an apostrophe with letters after it ("'ll") and, with "letters
-    first", any one character before letters. A line break ends a piece, too.
+    The patterns of such tokenizers put letters, digits and other characters into different
+    pieces, except for an apostrophe before letters ("'ll") and, with "letters first", any one
+    character before letters. A line break also ends a piece.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
         The tokenizer.
     rule : str
-        What `cut_rule` gives for it.
+        The result of `cut_rule` for it.
 
     Yields
     ------
@@ -225,11 +225,11 @@ def cut_pairs(tokenizer: Tokenizer, rule: Rule) -> Iterator[tuple[str, str]]:
     if rule not in ("byte-level", "letters first"):
         return
     letters, digits, others = map(set, (string.ascii_letters, string.digits, string.punctuation))
-    # No added token is cut, in whatever case.
+    # No added token may be cut, in uppercase or lowercase.
     added = tokenizer.get_added_tokens_decoder().values()
     within = {pair for token in added for pair in pairwise(token.content.lower())}
     before_letters = digits if rule == "letters first" else digits | others - {"'"}
-    # With "letters first" the line breaks after punctuation belong to it.
+    # With "letters first", line breaks after punctuation stay with it.
     before_breaks = letters | digits if rule == "letters first" else letters | digits | others
     for firsts, seconds in (
         (letters, digits | others),

@@ -1,4 +1,4 @@
-"""What users pass as X, as a list of texts."""
+"""Conversion of X to a list of documents."""
 
 from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from typing import Any, Literal
@@ -6,53 +6,53 @@ from typing import Any, Literal
 import numpy as np
 
 _SHOWN_ROWS = 5
-# What one step of work takes at most: bounds its memory, whatever the documents.
+# The maximum size of a batch, which bounds memory for any documents.
 _BATCH_DOCUMENTS = 1024
 _BATCH_CHARACTERS = 250_000
 
 
 def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> list[str]:
-    """Check X and return its texts.
+    """Check X and return its documents.
 
     Parameters
     ----------
     X : iterable of str, or table with one column
-        A list, tuple or generator of texts; a NumPy array, pandas or polars Series or
+        A list, tuple or generator of documents; a NumPy array, pandas or polars Series or
         pyarrow array of them; or a table or array of shape (n_documents, 1).
     missing : {"error", "empty"}, default="error"
-        Whether a null (None, NaN, NA) raises or stands for the empty text.
+        Whether to raise on a null (None, NaN, NA) or to treat it as an empty document.
 
     Returns
     -------
     documents : list of str
-        The texts in the order of X; a new list, except that a list of texts is returned as is.
+        The documents in the order of X; a new list, unless X is already a list of str.
 
     Raises
     ------
     TypeError
-        If X is not iterable, has no order, is a Dask collection, or holds something that is not
-        a text.
+        If X is not iterable, has no order, is a Dask collection, or has an element that is not a
+        str.
     ValueError
-        If X is a single text, has other than one column, or holds a null while
+        If X is a single str, does not have exactly one column, or has a null and
         ``missing="error"``.
     """
     items = _items(X)
     kinds = set(map(type, items))
-    return items if kinds <= {str} else _texts(items, missing)
+    return items if kinds <= {str} else _checked_documents(items, missing)
 
 
 def check_encodable(documents: list[str]) -> None:
-    """Raise on lone surrogates, which no tokenizer takes.
+    """Raise on lone surrogates, which no tokenizer accepts.
 
     Parameters
     ----------
     documents : list of str
-        The texts.
+        The documents.
 
     Raises
     ------
     ValueError
-        If one of them is not valid Unicode, with its row.
+        If a document is not valid Unicode; the message names its row.
     """
     for row, document in enumerate(documents):
         try:
@@ -60,22 +60,22 @@ def check_encodable(documents: list[str]) -> None:
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"X must hold valid Unicode, but row {row} has a lone surrogate at character "
-                f"{error.start}; text.encode('utf-8', 'replace').decode() removes it."
+                f"{error.start}; document.encode('utf-8', 'replace').decode() removes it."
             ) from error
 
 
 def batches(documents: list[str]) -> Iterator[slice]:
-    """Cut documents into runs of bounded length.
+    """Divide documents into batches of bounded size.
 
     Parameters
     ----------
     documents : list of str
-        The texts.
+        The documents.
 
     Yields
     ------
     batch : slice
-        The next run; it has at least one document.
+        The next batch, of at least one document.
     """
     if len(documents) <= _BATCH_DOCUMENTS and sum(map(len, documents)) <= _BATCH_CHARACTERS:
         yield from [slice(0, len(documents))] if documents else []
@@ -90,9 +90,9 @@ def batches(documents: list[str]) -> Iterator[slice]:
 
 
 def _items(X: Any) -> list[Any]:
-    """Give the elements of X's one column."""
+    """Return the elements of the only column of X."""
     if isinstance(X, str):
-        raise ValueError("X must be a collection of documents, got a single str; pass [text].")
+        raise ValueError("X must be a collection of documents, got a single str; pass [document].")
     if _package(X) == "dask":
         raise TypeError(
             f"X must be in memory, got {_kind(X)}; import sklearn_static.dask and call "
@@ -116,7 +116,7 @@ def _items(X: Any) -> list[Any]:
 
 
 def _cure(X: Any) -> str:
-    """Say what to pass in place of a container of texts that has no order or no rows yet."""
+    """Suggest what to pass instead of a container of documents that has no order or no rows yet."""
     if isinstance(X, Mapping):
         return "; pass list(X.values())"
     if isinstance(X, MappingView):
@@ -138,8 +138,8 @@ def _only_column(X: Any) -> Any:
     raise TypeError(f"X must be a collection of documents, got {_kind(X)}.")
 
 
-def _texts(items: list[Any], missing: str) -> list[str]:
-    """Turn subclasses of str into str and nulls into what `missing` says."""
+def _checked_documents(items: list[Any], missing: str) -> list[str]:
+    """Convert subclasses of str to str and treat nulls as `missing` says."""
     documents = []
     missing_rows = []
     for row, item in enumerate(items):

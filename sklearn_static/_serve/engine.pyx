@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 # distutils: language = c++
-"""Documents to token rows to features, in compiled code.
+"""Compiled code from documents to rows of tokens to features.
 
-Whatever the C++ headers beside this file do not know, they say so, and it is asked of the real
-tokenizer here. Python's lock is held for that, and for writing what was learned, so that no other
-lock is needed and a fork finds all in order; it is not held while texts are read and rows added.
+The C++ headers in this folder report what they cannot tokenize, and the original tokenizer does it
+here. The GIL is held for this and for writing the results to the shared tables, so that no other
+lock is needed and the tables are consistent after a fork; it is released while documents are read
+and rows are summed.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -131,7 +132,7 @@ cdef size_t _NO_LIMIT = <size_t> -1
 
 
 cdef class _Buffer:
-    """An array's memory, for as long as this object lives."""
+    """The memory of an array, which is held as long as this object exists."""
 
     cdef Py_buffer view
     cdef bint is_held
@@ -147,13 +148,13 @@ cdef class _Buffer:
 
 
 cdef class TokenRows:
-    """The rows of the tokens of some documents, -1 for tokens without one."""
+    """The token rows of a batch of documents, -1 for tokens without a row."""
 
     cdef vector[int32_t] rows
     cdef vector[Span] spans
 
     def to_arrays(self):
-        """Give the rows of one document after the other, and where each document begins."""
+        """Return the concatenated rows of all documents and where each document begins."""
         cdef size_t n_documents = self.spans.size(), n_rows = 0, size, i
         offsets = np.zeros(n_documents + 1, dtype=np.int64)
         cdef _Buffer offsets_buffer = _Buffer(offsets, True)
@@ -173,14 +174,14 @@ cdef class TokenRows:
 
 
 cdef class FastTokenizer:
-    """Documents to the rows of their tokens, as the real tokenizer would have them.
+    """Map documents to the rows of their tokens, with the same result as the original tokenizer.
 
     Parameters
     ----------
     vocabulary : Vocabulary
-        The real tokenizer, and the row of each of its tokens.
+        The original tokenizer, and the row of each of its tokens.
     rule : str or None
-        What `cut_rule` says of it; with None it reads whole documents.
+        The result of `cut_rule` for it. With None, the original tokenizer reads whole documents.
     """
 
     cdef readonly object vocabulary
@@ -207,7 +208,7 @@ cdef class FastTokenizer:
 
     @property
     def n_pieces(self):
-        """How many pieces of text are remembered."""
+        """Number of cached pieces of text."""
         return 0 if self.pieces is NULL else self.pieces.n_entries()
 
     def tokenize(self, list documents not None, max_length=None):
@@ -216,14 +217,15 @@ cdef class FastTokenizer:
         Parameters
         ----------
         documents : list of str
-            The documents; the list must not change meanwhile.
+            The documents; the list must not change during the call.
         max_length : int or None, default=None
-            How many tokens of a document are needed; None needs all. There may be more.
+            Number of tokens that are needed of each document; None needs all. More may be
+            returned.
 
         Returns
         -------
         tokens : TokenRows
-            For `Pooler.pool`.
+            The rows, for `Pooler.pool`.
 
         Raises
         ------
@@ -234,7 +236,7 @@ cdef class FastTokenizer:
         cdef size_t n_documents = len(documents), limit = _limit(max_length), i
         cdef vector[size_t] whole
         cdef vector[Text] texts
-        encoded = _texts(documents, texts)  # keeps the texts alive
+        encoded = _encode_documents(documents, texts)  # keeps the memory of texts alive
         result.spans.resize(n_documents)
         if self.words is NULL and self.pieces is NULL:
             for i in range(n_documents):
@@ -368,8 +370,8 @@ cdef class FastTokenizer:
 cdef object _is_ascii = str.isascii
 
 
-cdef list _texts(list documents, vector[Text]& texts):
-    """Point to the UTF-8 of each document; gives what must live as long as that is used."""
+cdef list _encode_documents(list documents, vector[Text]& texts):
+    """Point texts to the UTF-8 of each document; return what must outlive them."""
     cdef Py_ssize_t size
     cdef const char* data
     encoded = []
@@ -378,7 +380,7 @@ cdef list _texts(list documents, vector[Text]& texts):
         if _is_ascii(document):
             data = PyUnicode_AsUTF8AndSize(document, &size)
         else:
-            # Not by the same function, which would leave a copy in the caller's string.
+            # PyUnicode_AsUTF8AndSize would cache a copy in the caller's string.
             copy = document.encode()
             encoded.append(copy)
             data = PyBytes_AsString(copy)
@@ -392,14 +394,14 @@ cdef size_t _limit(max_length) except? 0:
 
 
 cdef class Pooler:
-    """Rows of tokens to features.
+    """Pool rows of tokens into features.
 
     Parameters
     ----------
     stored : ndarray of float32, float16 or int8, shape (n_rows, n_components)
         The vectors, in C order.
     scales : ndarray of float32, shape (n_rows,), or None
-        What each row of int8 is to be multiplied by.
+        The factor of each int8 row; None for floats.
     pairs : ndarray of int32, shape (n_bigrams, 2), or None
         The rows of the two tokens of each bigram.
     n_tokens : int
@@ -422,24 +424,24 @@ cdef class Pooler:
                 self.bigrams.add(first, second, row)
 
     def pool(self, TokenRows tokens not None, out, *, max_length=None, cbool unit_length=True):
-        """Add up the vectors of each document's tokens and bigrams.
+        """Sum the vectors of each document's tokens and bigrams.
 
         Parameters
         ----------
         tokens : TokenRows
             The rows of the documents' tokens.
         out : ndarray of float32, shape (n_documents, n_components)
-            Where the features go.
+            The array that receives the features.
         max_length : int or None, default=None
-            How many tokens of a document to take; None takes all.
+            Number of tokens to which each document is truncated; None does not truncate.
         unit_length : bool, default=True
-            Whether to scale the sum to unit length, or to divide it by the number of tokens
+            Whether to scale the sum to unit length instead of dividing it by the number of tokens
             with a row.
 
         Returns
         -------
         n_empty : int
-            How many documents have no token with a row.
+            Number of documents without a token that has a row.
         """
         cdef size_t limit = _limit(max_length), n_empty = 0, n
         cdef _Buffer out_buffer = _Buffer(out, True)

@@ -1,16 +1,16 @@
-"""How many threads or workers joblib's settings stand for."""
+"""The number of threads or workers that joblib's settings mean."""
 
 import sys
 
 from joblib import effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
 
-# Where joblib keeps the backends of one machine; those of clusters are registered by others.
+# The module of joblib's single-machine backends; other packages register those of clusters.
 _LOCAL = "joblib._parallel_backends"
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Tell how many threads of this process `n_jobs` means.
+    """Determine the number of threads of this process that `n_jobs` means.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def n_threads(n_jobs: int | None) -> int:
     Returns
     -------
     n_threads : int
-        At least 1. The workers of a cluster do not count: they share no memory.
+        At least 1. Workers of a cluster are not counted, since they share no memory.
     """
     if _is_local():
         return int(effective_n_jobs(n_jobs))
@@ -29,18 +29,18 @@ def n_threads(n_jobs: int | None) -> int:
 
 
 def n_workers(n_jobs: int | None) -> int:
-    """Tell among how many workers of a cluster work is to be divided.
+    """Determine the number of cluster workers among which to divide work.
 
     Parameters
     ----------
     n_jobs : int or None
-        As in scikit-learn; None is what the active backend says, 1 is this process.
+        As in scikit-learn; None takes the default of the active backend, 1 means this process.
 
     Returns
     -------
     n_workers : int
-        0 for this process: if joblib's active backend is one of a single machine, or if this code
-        already runs on a worker, where what is divided is the work around it.
+        0 to stay in this process: if joblib's active backend is that of a single machine, or if
+        this code already runs on a worker, where the surrounding work is what is divided.
     """
     if _is_local() or _on_dask_worker():
         return 0
@@ -51,12 +51,12 @@ def n_workers(n_jobs: int | None) -> int:
 
 
 def _is_local() -> bool:
-    # Not by isinstance: Ray's backend is derived from the one of multiprocessing.
+    # Not by isinstance: Ray's backend is a subclass of the multiprocessing one.
     return type(get_active_backend()[0]).__module__ == _LOCAL
 
 
 def _on_dask_worker() -> bool:
-    """Tell whether this code runs in a task; in it, Dask's backend stays the active one."""
+    """Whether this code runs in a Dask task, in which Dask's backend stays active."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return False

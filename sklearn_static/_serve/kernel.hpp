@@ -1,10 +1,10 @@
-// Sums rows of a table for one kind of processor: included once for each, inside a namespace that
-// has `Lanes` and `load` for float32, float16 (uint16_t) and int8, all of which give float32.
+// Sums rows of a table for one instruction set. Included once for each, inside a namespace that
+// defines `Lanes` and `load` for float32, float16 (uint16_t) and int8, all of which return float32.
 //
-// No include guard. The order of additions is that of the rows, whatever the width, and no operation
-// is fused with another: the same bits on every processor.
+// No include guard. Rows are added in their order, whatever the width, and operations are not
+// fused, so that the result has the same bits on every processor.
 
-// Adds rows to `out` in columns of whole lanes, from `column` on; gives the column it came to.
+// Adds rows to `out` in columns of whole lanes, starting at `column`; returns the next column.
 template <size_t kBlocks, class Table>
 inline size_t sum_blocks(const Table& table, const int32_t* rows, size_t n_rows, size_t column,
                          float* out) {
@@ -25,7 +25,7 @@ inline size_t sum_blocks(const Table& table, const int32_t* rows, size_t n_rows,
     return column;
 }
 
-// The square root of the sum of squares, in eight parts whatever the processor.
+// The square root of the sum of squares, summed in eight parts on every processor.
 inline double length_of(const float* values, size_t n_values) {
     double parts[8] = {0};
     size_t j = 0;
@@ -45,7 +45,7 @@ inline void pool(const Table& table, const Selection& selection, bool unit_lengt
     size_t start = 0, n_fetched = 0;
     for (size_t document = 0; document < selection.stops.size(); ++document) {
         std::memset(out, 0, n_columns * sizeof(float));
-        // Few enough rows at a time that they are still in the nearest cache for the next columns.
+        // Few enough rows at a time to stay in the L1 cache for the next columns.
         for (size_t stop; start < selection.stops[document]; start = stop) {
             stop = std::min(selection.stops[document], start + kRowsAtOnce);
             for (; n_fetched < std::min(n_rows, stop + kRowsFetched); ++n_fetched) {
@@ -64,7 +64,7 @@ inline void pool(const Table& table, const Selection& selection, bool unit_lengt
         }
         const double divisor =
             unit_length ? length_of(out, n_columns) : selection.n_known_tokens[document];
-        // Much faster than to divide each value.
+        // Much faster than dividing each value.
         const float factor = divisor > 0 ? static_cast<float>(1 / divisor) : 1;
         for (size_t j = 0; j < n_columns; ++j) out[j] *= factor;
         out += n_columns;

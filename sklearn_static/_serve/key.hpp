@@ -1,4 +1,4 @@
-// Short strings as two integers, so that most look-ups compare no bytes.
+// Short strings as two integers, so that most lookups compare no bytes.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,14 @@
 
 namespace sklearn_static {
 
-// UTF-8 that somebody else owns.
+// UTF-8 that is owned elsewhere.
 struct Text {
     const uint8_t* data;
     size_t size;
 };
 
-// How far the reading of a document came: to its end, to something that has to be asked of the real
-// tokenizer first, or to something that only the real tokenizer can read.
+// The result of reading a document: it was read to its end, parts of it must first be looked up in
+// the original tokenizer, or only the original tokenizer can read it.
 enum class Reading { kDone, kUnresolved, kWholeDocument };
 
 inline int count_trailing_zeros(uint64_t x) {
@@ -31,7 +31,7 @@ inline int count_trailing_zeros(uint64_t x) {
 #endif
 }
 
-// Eight bytes, the first one in the lowest bits.
+// Loads eight bytes, the first one into the lowest bits.
 inline uint64_t load8(const uint8_t* p) {
     uint64_t x;
     std::memcpy(&x, p, 8);
@@ -41,7 +41,7 @@ inline uint64_t load8(const uint8_t* p) {
     return x;
 }
 
-// As many of eight bytes as there are before `end`, zeros for the rest.
+// Loads up to eight bytes before `end`, padded with zeros.
 inline uint64_t load8(const uint8_t* p, const uint8_t* end) {
     if (end - p >= 8) return load8(p);
     uint8_t padded[8] = {0};
@@ -53,7 +53,7 @@ inline uint64_t first_bytes(uint64_t x, size_t n) {
     return n >= 8 ? x : x & ((uint64_t(1) << (8 * n)) - 1);
 }
 
-// The string itself if it has at most 16 bytes, else a hash of it.
+// The string itself if it has at most 16 bytes, otherwise a hash of it.
 struct Key {
     uint64_t a, b;
     uint32_t size;
@@ -82,7 +82,7 @@ inline Key make_key(const uint8_t* p, size_t size) {
     return key;
 }
 
-// The same for at most 16 bytes, of which 16 can be read.
+// Likewise for at most 16 bytes, where 16 bytes are readable.
 inline Key prefix_key(const uint8_t* p, size_t size) {
     const uint64_t b = size > 8 ? first_bytes(load8(p + 8), size - 8) : 0;
     return {first_bytes(load8(p), size), b, static_cast<uint32_t>(size)};

@@ -9,7 +9,7 @@ namespace sklearn_static {
 
 class PairTable {
 public:
-    // At most a quarter full, so that nearly every search ends in its first slot.
+    // At most a quarter full, so that almost every search ends in its first slot.
     void reserve(size_t n_pairs) {
         size_t n_slots = 4;
         shift_ = 62;
@@ -27,7 +27,7 @@ public:
 
     bool is_empty() const { return is_empty_; }
 
-    // -1 for a pair that is not there.
+    // Returns -1 for a pair that is not in the table.
     int32_t find(int32_t first, int32_t second) const {
         const uint64_t key = key_of(first, second);
         for (size_t slot = hash(key);; slot = (slot + 1) & (slots_.size() - 1)) {
@@ -49,7 +49,7 @@ private:
     static uint64_t key_of(int32_t first, int32_t second) {
         return uint64_t(uint32_t(first)) << 32 | uint32_t(second);
     }
-    // Fibonacci hashing: 2^64 divided by the golden ratio.
+    // Fibonacci hashing: the factor is 2^64 divided by the golden ratio.
     size_t hash(uint64_t key) const { return ((key ^ key >> 29) * 0x9E3779B97F4A7C15u) >> shift_; }
 };
 

@@ -1,5 +1,5 @@
-// Tokenizers whose tokens never cross certain places in a text: what is between two of these places
-// is a piece, and a piece that was met before is not tokenized again.
+// Tokenizers whose tokens never cross certain places in a document. The characters between two such
+// places are a piece; each distinct piece is tokenized once and cached.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@
 
 namespace sklearn_static {
 
-// From pieces to the rows of their tokens. Written under Python's lock, read without by others: an
-// entry is complete before its size is set, and never changes from then on.
+// Maps pieces to the rows of their tokens. Written under the GIL, read by others without it: an
+// entry is complete before its size is set, and never changes afterward.
 class PieceTable {
 public:
     struct Entry {
@@ -41,7 +41,7 @@ public:
         }
     }
 
-    // To be called for a piece that is not there; null rows leave it to be tokenized.
+    // To be called for a piece that is not in the table; null rows mean "not tokenized yet".
     void insert(const Key& key, const uint8_t* data, const int32_t* rows, int32_t n_rows) {
         if (2 * ++n_entries_ > n_slots_) grow();
         n_bytes_ += key.size + 4 * (n_rows > 0 ? n_rows : 0);
@@ -74,12 +74,12 @@ private:
     };
     std::unique_ptr<Entry[], Free> slots_;
     size_t n_slots_ = 0, n_entries_ = 0, n_bytes_ = 0;
-    std::deque<std::vector<int32_t>> blocks_;  // a deque does not move what it has
-    size_t n_left_ = 0;                        // of the last block
+    std::deque<std::vector<int32_t>> blocks_;  // a deque does not move its elements
+    size_t n_left_ = 0;                        // free entries of the last block
 
     void allocate(size_t n_slots) {
         n_slots_ = n_slots;
-        // Zeros that take no memory before they are written.
+        // calloc: zeros take no memory before they are written.
         slots_.reset(static_cast<Entry*>(std::calloc(n_slots, sizeof(Entry))));
         if (!slots_) throw std::bad_alloc();
     }
@@ -122,7 +122,7 @@ private:
     }
 };
 
-// What one batch knows: the shared tables as they were at its start, and what it adds to them.
+// The pieces known to one batch: the shared tables at its start, and the pieces it adds.
 struct PieceBatch {
     std::shared_ptr<const PieceTable> young, old;
     const Subwords* subwords = nullptr;
@@ -130,7 +130,7 @@ struct PieceBatch {
     std::vector<Text> missing;
     std::vector<int32_t> rows;
 
-    // Null for a piece that is not tokenized yet.
+    // Returns null for a piece that is not tokenized yet.
     const PieceTable::Entry* find(Text piece) {
         const Key key = make_key(piece.data, piece.size);
         if (const PieceTable::Entry* entry = young->find(key, piece.data)) return entry;
@@ -157,21 +157,21 @@ struct PieceBatch {
 
 class Pieces {
 public:
-    // Two generations, so that memory is bounded and what is no longer met is forgotten: when the
-    // young one is full it becomes the old one, and what is found there moves to the new young one.
+    // Two generations bound the memory and evict pieces that no longer occur: when the young table
+    // is full it becomes the old one, and pieces found in the old table move to the new young one.
     static constexpr size_t kSlots = size_t(1) << 18;
     static constexpr size_t kMaxEntries = kSlots / 2;
     static constexpr size_t kMaxBytes = 8000000;
-    static constexpr size_t kMaxPieceBytes = 256;  // a longer one hardly comes again
+    static constexpr size_t kMaxPieceBytes = 256;  // longer ones rarely occur twice
 
-    // Whether to cut at white space and drop it, else before a space between two plain characters.
+    // Whether to cut at whitespace and drop it, instead of before a space between plain characters.
     bool drops_spaces = false;
     // Splits plain pieces; null if the model is unsupported.
     std::unique_ptr<Subwords> subwords;
 
     Pieces() : young_(std::make_shared<PieceTable>(kSlots)), old_(std::make_shared<PieceTable>(1)) {}
 
-    // Cuts between these two ASCII characters as well.
+    // Also cuts between these two ASCII characters.
     void cut(uint8_t first, uint8_t second) { cuts_[first][second] = true; }
 
     void begin(PieceBatch& batch) const {
@@ -180,7 +180,7 @@ public:
         batch.old = old_;
     }
 
-    // Shares what a batch has found.
+    // Adds the pieces of a batch to the shared tables.
     void end(const PieceBatch& batch) {
         batch.own.for_each([&](const Key& key, const PieceTable::Entry& entry) {
             if (entry.n_rows < 0 || key.size > kMaxPieceBytes || young_->find(key, entry.data))
@@ -238,10 +238,10 @@ private:
         return i;
     }
 
-    // How many bytes a plain character has that begins with this one, 0 for others. Plain are
-    // printable ASCII, and letters and ideographs of blocks without combining marks and without
-    // characters that stand for a space with a mark: U+00C0 to U+02BF, U+03C0 to U+047F, U+4000 to
-    // U+9FFF, U+B000 to U+CFFF.
+    // The number of bytes of a plain character that begins with this byte, 0 for other characters.
+    // Plain characters are printable ASCII, and letters and ideographs of blocks without combining
+    // marks and without characters that represent a space with a mark: U+00C0 to U+02BF, U+03C0 to
+    // U+047F, U+4000 to U+9FFF, U+B000 to U+CFFF.
     static int plain_size(uint8_t first) {
         if (first < 0x80) return first > 0x20 && first < 0x7F;
         if ((first >= 0xC3 && first <= 0xCA) || (first >= 0xCF && first <= 0xD1)) return 2;

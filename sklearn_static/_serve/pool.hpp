@@ -1,4 +1,4 @@
-// From the rows of a document's tokens to its features.
+// Pools the rows of a document's tokens into its features.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ inline float to_float(float value) { return value; }
 
 inline float to_float(int8_t value) { return value; }
 
-// A half-precision number by its bits: exponent and fraction move to their places, 112 being the
-// difference of the biases; of subnormal numbers the hidden one is taken back.
+// Converts a half-precision number by its bits: exponent and fraction are shifted into place (112
+// is the difference of the biases), and for subnormal numbers the implicit one is subtracted again.
 inline float to_float(uint16_t half) {
     const uint32_t shifted = (half & 0x7FFFu) << 13;
     const uint32_t is_subnormal = 0u - (shifted < 0x800000u);
@@ -47,21 +47,21 @@ template <class Value>
 struct Table {
     static constexpr bool kIsScaled = sizeof(Value) == 1;
     const Value* values;
-    const float* scales;  // of each row; null unless int8
+    const float* scales;  // one per row; null unless int8
     size_t n_columns;
 
     const Value* row(int32_t i) const { return values + static_cast<size_t>(i) * n_columns; }
     float scale(int32_t i) const { return kIsScaled ? scales[i] : 1; }
 };
 
-// So many rows are added at once, while so many of the next ones are fetched.
+// The number of rows summed at once, and of the next rows prefetched meanwhile.
 constexpr size_t kRowsAtOnce = 8, kRowsFetched = 12;
 
 struct Span {
     size_t start, stop;
 };
 
-// What there is to add up: known tokens, each followed by the bigram that it ends, if there is one.
+// The rows to sum: in-vocabulary tokens, each followed by the bigram that ends with it, if any.
 struct Selection {
     std::vector<int32_t> rows;
     std::vector<size_t> stops;           // of each document
@@ -159,7 +159,7 @@ inline Lanes load(const int8_t* values) {
 SKLEARN_STATIC_END
 #endif
 
-// Writes the features of each document to `out`, one after the other.
+// Writes the features of all documents to `out`, one document after the other.
 template <class Value>
 inline void pool(const Table<Value>& table, const Selection& selection, bool unit_length,
                  float* out) {

@@ -1,4 +1,4 @@
-"""What the compiled engine does, in NumPy, for machines where it could not be built."""
+"""NumPy counterpart of the compiled engine, for machines where it cannot be built."""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,26 +12,26 @@ from sklearn_static._warnings import warn
 
 
 class TokenRows(NamedTuple):
-    """The rows of the tokens of some documents, -1 for tokens without one."""
+    """The token rows of a batch of documents, -1 for tokens without a row."""
 
     rows: NDArray[np.int32]
     offsets: NDArray[np.int64]
 
     def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Give the rows of one document after the other, and where each document begins."""
+        """Return the concatenated rows of all documents and where each document begins."""
         return self.rows, self.offsets
 
 
 class FastTokenizer:
-    """As in the compiled engine, by reading whole documents."""
+    """As in the compiled engine, but tokenizing whole documents."""
 
     n_pieces = 0
 
     def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None:
         warn(
-            "The compiled extension of sklearn-static is missing: transform gives the same "
-            "features, some 50 times slower. Install a wheel, or a C++ compiler and then "
-            "sklearn-static again."
+            "The compiled extension of sklearn-static is missing: transform returns the same "
+            "features, about 50 times slower. Install a wheel, or install a C++ compiler and then "
+            "reinstall sklearn-static."
         )
         self.vocabulary = vocabulary
         self.rule = rule
@@ -67,7 +67,7 @@ class Pooler:
         max_length: int | None = None,
         unit_length: bool = True,
     ) -> int:
-        """Add up the vectors of each document's tokens and bigrams."""
+        """Sum the vectors of each document's tokens and bigrams."""
         n_empty = 0
         for i, (start, stop) in enumerate(pairwise(tokens.offsets)):
             known = [row for row in tokens.rows[start:stop][:max_length].tolist() if row >= 0]
@@ -78,7 +78,7 @@ class Pooler:
             vectors = self._stored[rows].astype(np.float32)
             if self._scales is not None:
                 vectors *= self._scales[rows, None]
-            # One after the other, as a sum of one column would not be.
+            # In sequence, whereas np.sum adds a single column pairwise.
             total = np.add.accumulate(vectors)[-1] if rows else np.zeros_like(out[i])
             divisor = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else len(known)
             out[i] = total * np.float32(1 / (divisor or 1))

@@ -1,5 +1,5 @@
-// Byte-level BPE and Unigram for plain pieces: an optional space, then printable ASCII. All other
-// pieces are left to the real tokenizer.
+// Byte-level BPE and Unigram for plain pieces: an optional space, then printable ASCII. The
+// original tokenizer reads all other pieces.
 #pragma once
 
 #include <algorithm>
@@ -13,21 +13,21 @@
 
 namespace sklearn_static {
 
-// What splits a piece into tokens.
+// A model that splits a piece into tokens.
 class Subwords {
 public:
     virtual ~Subwords() {}
-    // Adds the rows of a piece's tokens; false, and nothing added, where it has to be asked for.
+    // Adds the rows of a piece's tokens; returns false and adds nothing if it cannot split it.
     virtual bool read(Text piece, std::vector<int32_t>& rows) const = 0;
 };
 
-// Byte-pair encoding (Sennrich et al., 2016): merges the pair of the lowest rank, the first of
-// several, until there is none.
+// Byte-pair encoding (Sennrich et al., 2016): merges the pair of the lowest rank, the leftmost if
+// there are several, until no pair is left.
 class Bpe : public Subwords {
 public:
     bool has_digits = false;      // whether a run of digits is one piece for the tokenizer
-    bool ignores_merges = false;  // whether a piece that is a token is taken as it is
-    Tokens whole;                 // such pieces, to their rows
+    bool ignores_merges = false;  // whether a piece that is itself a token is never split
+    Tokens whole;                 // such pieces and their rows
 
     Bpe() { std::fill(ids_, ids_ + 256, -1); }
 
@@ -35,7 +35,7 @@ public:
 
     void reserve(size_t n_merges) { ranks_.reserve(n_merges); }
 
-    // The most important one first.
+    // To be called by descending priority.
     void add_merge(int32_t first, int32_t second, int32_t id) {
         ranks_.add(first, second, static_cast<int32_t>(merged_.size()));
         merged_.push_back(id);
@@ -79,10 +79,10 @@ private:
     static constexpr size_t kLongest = 64;
     int32_t ids_[256];
     PairTable ranks_;
-    std::vector<int32_t> merged_;  // what each merge gives, by its rank
+    std::vector<int32_t> merged_;  // the id that each merge results in, by rank
     std::vector<int32_t> row_of_id_;
 
-    // An optional space, then letters, or other visible characters, alone.
+    // Whether a piece is an optional space, then characters of one kind.
     bool is_plain(Text piece) const {
         size_t i = piece.size && piece.data[0] == ' ';
         if (i == piece.size) return false;
@@ -100,10 +100,10 @@ private:
     }
 };
 
-// The most likely split (Kudo, 2018), by the sum of the tokens' scores.
+// Unigram language model (Kudo, 2018): finds the split with the largest sum of token scores.
 class Unigram : public Subwords {
 public:
-    Tokens tokens;  // to their places in scores and rows
+    Tokens tokens;  // and their indices in scores and rows
     bool is_excluded[256] = {false};
 
     void add(const std::string& token, double score, int32_t row) {
@@ -113,7 +113,7 @@ public:
     }
 
     bool read(Text piece, std::vector<int32_t>& rows) const override {
-        // The mark of a word's beginning stands for the space, and before the first word.
+        // The mark of a word's beginning replaces the space, and also precedes the first word.
         uint8_t text[kLongest + 16] = {0xE2, 0x96, 0x81};
         const size_t skipped = piece.size && piece.data[0] == ' ';
         const size_t size = piece.size - skipped + 3;
@@ -144,7 +144,7 @@ public:
                 if (node.token < 0 || score > node.score)
                     node = {score, *token, static_cast<uint32_t>(start)};
             }
-            if (!has_character) return false;  // there may be an unknown token
+            if (!has_character) return false;  // an unknown token may be needed
         }
         const size_t n_before = rows.size();
         for (size_t end = size; end > 0; end = nodes[end].start)

@@ -1,6 +1,6 @@
-"""Tokenizers that the compiled engine can run on plain pieces of text, as it needs to know them.
+"""Descriptions of the subword tokenizers that the compiled engine runs on plain pieces of text.
 
-A plain piece is an optional space, then printable ASCII.
+A plain piece is an optional space followed by printable ASCII.
 """
 
 import json
@@ -26,15 +26,15 @@ class PlainBpe:
     id_of_byte : dict
         The token of each printable ASCII character.
     merges : list of tuple
-        Two ids and that of the token which they become, the most important first.
+        Two ids and the id of the token into which they merge, by descending priority.
     n_ids : int
-        One more than the largest id.
+        The largest id plus one.
     has_digits : bool
         Whether a run of digits is one pre-token.
     ignores_merges : bool
-        Whether a piece that is a token is not split at all.
+        Whether a piece that is itself a token is never split.
     id_of_piece : dict
-        Such pieces, in ASCII.
+        The ids of such pieces, which are ASCII.
     """
 
     id_of_byte: Mapping[int, int]
@@ -52,9 +52,9 @@ class PlainUnigram:
     Attributes
     ----------
     scores : list of tuple
-        Each token and its score, in the order of their ids.
+        Each token and its score, by ascending id.
     excluded : set of str
-        Characters that a plain piece must not have.
+        Characters that a plain piece must not contain.
     """
 
     scores: Sequence[tuple[str, float]]
@@ -62,19 +62,19 @@ class PlainUnigram:
 
 
 def plain_subwords(tokenizer: Tokenizer, rule: Rule) -> PlainBpe | PlainUnigram | None:
-    """Describe a tokenizer to the compiled engine.
+    """Describe a tokenizer for the compiled engine.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
         The tokenizer.
     rule : str
-        What `cut_rule` gives for it.
+        The result of `cut_rule` for it.
 
     Returns
     -------
     subwords : PlainBpe, PlainUnigram or None
-        None if it is of no kind that is known to the last detail.
+        None if the tokenizer is not of a kind that the engine reproduces exactly.
     """
     normalizer = tokenizer.normalizer
     if normalizer is not None and any(normalizer.normalize_str(c) != c for c in _VISIBLE):
@@ -93,9 +93,9 @@ def _bpe(tokenizer: Tokenizer, state: dict[str, Any], rule: Rule) -> PlainBpe | 
         return None
     contents = [token["content"] for token in state["added_tokens"]]
     if any(set(content) <= set(characters) for content in contents for characters in _CLASSES):
-        return None  # it may be within a plain piece
+        return None  # an added token could occur within a plain piece
     vocab: dict[str, int] = model["vocab"]
-    space = "\u0120"  # what a space is written as
+    space = "\u0120"  # represents a space
     id_of_byte = {ord(c): vocab[c] for c in _VISIBLE if c in vocab}
     if space in vocab:
         id_of_byte[ord(" ")] = vocab[space]

@@ -1,4 +1,4 @@
-"""The fitted model: one vector per token, and a document as the pool of its tokens' vectors."""
+"""The fitted model: token vectors, and their pooling into the features of documents."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ from sklearn_static._serve.documents import batches, check_encodable
 from sklearn_static._serve.jobs import n_threads
 from sklearn_static._serve.vocabulary import Vocabulary
 
-# Raise it when the state below changes so that older versions cannot read it, and keep reading
-# the older ones.
+# Increment it when the state below changes so that older versions cannot read it, and keep reading
+# the older formats.
 FORMAT_VERSION = 1
 
 Quantize = Literal["float16", "int8"] | None
@@ -27,19 +27,19 @@ Norm = Literal["l2"] | None
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StaticTable:
-    """A frozen table of the vectors of tokens and, after them, of bigrams.
+    """Immutable table of token vectors, followed by bigram vectors.
 
-    `StaticEmbeddingVectorizer` makes it: as its attribute `table_`, and as the parameter `model`
-    of what `from_vectors` gives.
+    `StaticEmbeddingVectorizer` creates it: it is the attribute `table_` and, after `from_vectors`,
+    the parameter `model`.
 
     Attributes
     ----------
     tokenizer : FastTokenizer
-        From documents to the rows of their tokens.
+        Maps documents to the rows of their tokens.
     stored : ndarray of float32, float16 or int8, shape (n_rows, n_components)
         The vectors as they are stored; read-only.
     scales : ndarray of float32, shape (n_rows,), or None
-        What each row of an int8 table is to be multiplied by; None for floats.
+        The factor of each row of an int8 table; None for floats.
     bigrams : Bigrams or None
         The bigrams that have a row.
     """
@@ -51,7 +51,7 @@ class StaticTable:
     _pooler: Pooler = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make sure that the parts fit together."""
+        """Check that the parts are consistent."""
         n_rows = len(self.vocabulary) + (0 if self.bigrams is None else len(self.bigrams))
         has_scales = self.stored.dtype == np.int8
         if (
@@ -63,10 +63,10 @@ class StaticTable:
         ):
             scales = None if self.scales is None else self.scales.shape
             raise ValueError(
-                f"The table must have {n_rows} rows of float32, float16 or int8 with scales, got "
-                f"{self.stored.dtype} of the shape {self.stored.shape} and scales {scales}."
+                f"The table must have {n_rows} rows of float32, float16, or int8 with scales, got "
+                f"{self.stored.dtype} of shape {self.stored.shape} and scales {scales}."
             )
-        # The engine reads rows that lie in one piece; a memmap of such rows stays one.
+        # The engine needs contiguous rows; a memmap of contiguous rows stays a memmap.
         stored = read_only(np.require(self.stored, requirements="C"))
         row_scales = None if self.scales is None else read_only(self.scales)
         pairs = None if self.bigrams is None else self.bigrams.pairs
@@ -83,18 +83,19 @@ class StaticTable:
         quantize: Quantize,
         bigrams: Bigrams | None = None,
     ) -> "StaticTable":
-        """Store vectors as `quantize` says.
+        """Create a table from float32 vectors.
 
         Parameters
         ----------
         tokenizer : FastTokenizer
-            From documents to the rows of their tokens.
+            Maps documents to the rows of their tokens.
         vectors : ndarray of float32, shape (n_rows, n_components)
             One vector per row.
         quantize : {"float16", "int8"} or None
-            None stores float32. "int8" scales each row so that its largest magnitude is 127.
+            How to store the vectors. None stores float32. "int8" scales each row so that its
+            largest magnitude is 127.
         bigrams : Bigrams or None, default=None
-            The bigrams of the other rows.
+            The bigrams, whose rows follow those of the tokens.
 
         Returns
         -------
@@ -116,22 +117,22 @@ class StaticTable:
         if largest.max() > np.finfo(np.float16).max:
             raise ValueError(
                 f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
-                f"table has {largest.max():.6g}; use quantize='int8' or None."
+                f"token vectors reach {largest.max():.6g}; use quantize='int8' or None."
             )
         return cls(tokenizer, vectors.astype(np.float16), None, bigrams)
 
     def quantized(self, quantize: Quantize) -> "StaticTable":
-        """Store the vectors in another way.
+        """Convert the stored vectors to another type.
 
         Parameters
         ----------
         quantize : {"float16", "int8"} or None
-            None leaves them as they are stored.
+            The type; None keeps the current one.
 
         Returns
         -------
         table : StaticTable
-            This one, or another.
+            A new table, or this one if `quantize` is None.
         """
         if quantize is None:
             return self
@@ -144,7 +145,7 @@ class StaticTable:
 
     @cached_property
     def row_of_name(self) -> Mapping[str, int]:
-        """Row of each token's string, and of each bigram's two strings with a space between."""
+        """Row of each token, and of each bigram as two tokens separated by a space."""
         rows = self.vocabulary.row_of_token
         if self.bigrams is None:
             return rows
@@ -153,12 +154,12 @@ class StaticTable:
         return rows | dict(zip(names, range(len(tokens), len(self.stored)), strict=True))
 
     def __repr__(self) -> str:
-        """Say how large it is, in the representation of an estimator."""
+        """Return the size only, since an estimator's representation includes it."""
         n_rows, n_components = self.stored.shape
         return f"StaticTable({n_rows} x {n_components}, {self.stored.dtype})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "StaticTable":
-        """Give itself: nothing of it changes, and scikit-learn copies parameters."""
+        """Return the table itself: it is immutable, and scikit-learn copies parameters."""
         return self
 
     @property
@@ -167,17 +168,17 @@ class StaticTable:
         return int(self.stored.shape[1])
 
     def vectors(self, rows: slice | NDArray[np.integer[Any]] = slice(None)) -> NDArray[np.float32]:
-        """Give rows of the table in float32.
+        """Return rows of the table as float32.
 
         Parameters
         ----------
         rows : slice or ndarray of int, default=slice(None)
-            The rows; all of them by default.
+            The rows; all rows by default.
 
         Returns
         -------
         vectors : ndarray of float32, shape (n_rows, n_components)
-            For a float32 table and a slice, a read-only view of it.
+            The vectors; a read-only view for a float32 table and a slice.
         """
         vectors: NDArray[np.float32] = self.stored[rows].astype(np.float32, copy=False)
         return vectors if self.scales is None else vectors * self.scales[rows, None]
@@ -197,24 +198,24 @@ class StaticTable:
         documents : list of str of length n_documents
             The documents.
         max_length : int or None, default=None
-            How many tokens of each document to read; None reads all.
+            Number of tokens to which each document is truncated; None does not truncate.
         norm : {"l2"} or None, default="l2"
-            "l2" gives the sum of the vectors, scaled to unit length; None divides it by the
-            number of tokens.
+            "l2" scales the sum of the vectors to unit length; None divides it by the number of
+            tokens.
         n_jobs : int or None, default=None
             Number of threads, as in scikit-learn.
 
         Returns
         -------
         features : ndarray of float32, shape (n_documents, n_components)
-            A document without any token of the table is zero.
+            One row per document; zero for a document without an in-vocabulary token.
         n_empty : int
-            How many documents have no token of the table.
+            Number of documents without an in-vocabulary token.
 
         Raises
         ------
         ValueError
-            If `norm` is neither, or if a document is not valid Unicode.
+            If `norm` is neither "l2" nor None, or if a document is not valid Unicode.
         """
         if norm not in ("l2", None):
             raise ValueError(f"norm must be 'l2' or None, got {norm!r}.")
@@ -225,7 +226,7 @@ class StaticTable:
         left = iter(all_batches)  # shared, so that each batch goes to one thread
 
         def work() -> int:
-            """Give the number of empty documents in the batches that this thread took."""
+            """Return the number of empty documents in the batches that this thread took."""
             n_empty = 0
             for batch in left:
                 tokens = self.tokenizer.tokenize(documents[batch], max_length)
@@ -237,7 +238,7 @@ class StaticTable:
         try:
             if n_used == 1:
                 return features, work()
-            # This thread is one of them.
+            # The calling thread works, too.
             with ThreadPoolExecutor(n_used - 1) as pool:
                 others = [pool.submit(work) for _ in range(n_used - 1)]
                 return features, work() + sum(other.result() for other in others)
@@ -246,7 +247,7 @@ class StaticTable:
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give the state as arrays and strings, so that no private class is in a saved file."""
+        """Return the state as arrays and strings, so that a saved file has no private class."""
         return {
             "format_version": FORMAT_VERSION,
             "tokenizer": self.vocabulary.tokenizer.to_str(),
@@ -258,7 +259,7 @@ class StaticTable:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state, or say that this version cannot read it."""
+        """Restore the state, or raise if this version cannot read it."""
         if state["format_version"] > FORMAT_VERSION:
             raise ValueError(
                 f"This model was saved in format {state['format_version']}; this version of "

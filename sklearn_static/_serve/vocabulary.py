@@ -1,4 +1,4 @@
-"""Which tokens have a row, and from documents to the rows of their tokens."""
+"""The tokens that have a row in the table, and the lookup of a document's token rows."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Vocabulary:
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        Neither truncating nor padding. It is never changed, so threads may share it.
+        A tokenizer that neither truncates nor pads. It is never modified, so threads may share it.
     token_ids : ndarray of int32, shape (n_tokens,)
         The tokenizer's id of the token in each row.
     """
@@ -27,19 +27,19 @@ class Vocabulary:
         for token_id in (token_ids.min(), token_ids.max()) if len(token_ids) else ():
             if token_id < 0 or tokenizer.id_to_token(int(token_id)) is None:
                 raise ValueError(
-                    f"The tokenizer has no token with the id {token_id}, but there is a row for it."
+                    f"The tokenizer has no token with id {token_id}, but there is a row for it."
                 )
-        # -1: the token has no row, as it is for all ids above the last with one.
+        # -1: no row. The last entry stands for all larger ids.
         self._row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
         self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.token_ids)
 
     @property
     def n_ids(self) -> int:
-        """Number of ids that the tokenizer may give."""
+        """The tokenizer's largest id plus one."""
         return 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
     @cached_property
@@ -51,37 +51,38 @@ class Vocabulary:
     def row_ids(
         self, documents: Sequence[str], max_length: int | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize and look up the rows.
+        """Tokenize documents and look up the rows of their in-vocabulary tokens.
 
         Parameters
         ----------
         documents : sequence of str of length n_documents
-            The texts.
+            The documents.
         max_length : int or None, default=None
-            How many tokens of a text to read, those without a row included; None reads all.
+            Number of tokens to which each document is truncated, including tokens without a row;
+            None does not truncate.
 
         Returns
         -------
         rows : ndarray of int32, shape (n_rows,)
-            The rows of all documents' tokens, one document after the other. Tokens without a
-            row (special and unknown ones) are left out.
+            The concatenated rows of all documents' tokens, excluding tokens without a row (special
+            and unknown tokens).
         offsets : ndarray of int64, shape (n_documents + 1,)
             Document i has ``rows[offsets[i]:offsets[i + 1]]``.
         """
         return known_rows(*self.tokens(documents), max_length)
 
     def tokens(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize, and keep the place of tokens without a row.
+        """Tokenize documents and look up the row of every token.
 
         Parameters
         ----------
         documents : sequence of str of length n_documents
-            The texts.
+            The documents.
 
         Returns
         -------
         rows : ndarray of int32, shape (n_tokens,)
-            The row of each token, -1 where it has none.
+            The row of each token, -1 if it has none.
         offsets : ndarray of int64, shape (n_documents + 1,)
             Document i has ``rows[offsets[i]:offsets[i + 1]]``.
         """
@@ -89,12 +90,12 @@ class Vocabulary:
         return self.rows(ids), offsets
 
     def encode(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize.
+        """Tokenize documents without special tokens.
 
         Parameters
         ----------
         documents : sequence of str of length n_documents
-            The texts.
+            The documents.
 
         Returns
         -------
@@ -115,12 +116,12 @@ class Vocabulary:
         Parameters
         ----------
         ids : ndarray of int32, shape (n_tokens,)
-            As `encode` gives them.
+            Token ids as returned by `encode`.
 
         Returns
         -------
         rows : ndarray of int32, shape (n_tokens,)
-            The row of each, -1 where it has none.
+            The row of each token, -1 if it has none.
         """
         return self._row_of_id.take(ids, mode="clip")
 
@@ -128,23 +129,23 @@ class Vocabulary:
 def known_rows(
     rows: NDArray[np.int32], offsets: NDArray[np.int64], max_length: int | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Cut each document off after `max_length` tokens, and leave tokens without a row out.
+    """Truncate each document to `max_length` tokens and drop tokens without a row.
 
     Parameters
     ----------
     rows : ndarray of int32, shape (n_tokens,)
-        As `Vocabulary.tokens` gives them.
+        Rows as returned by `Vocabulary.tokens`.
     offsets : ndarray of int64, shape (n_documents + 1,)
-        Likewise.
+        Offsets as returned by `Vocabulary.tokens`.
     max_length : int or None
-        How many tokens of a document to keep; None keeps all.
+        Number of tokens to which each document is truncated; None does not truncate.
 
     Returns
     -------
     rows : ndarray of int32, shape (n_rows,)
-        What is left.
+        The remaining rows.
     offsets : ndarray of int64, shape (n_documents + 1,)
-        Where the documents begin in it.
+        Where each document begins in `rows`.
     """
     kept = rows >= 0
     if max_length is not None:
@@ -152,14 +153,14 @@ def known_rows(
         kept &= place < max_length
     elif kept.all():
         return rows, offsets
-    # kept_before[t]: how many of the first t tokens are left.
+    # kept_before[t] is the number of the first t tokens that are kept.
     kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(kept, out=kept_before[1:])
     return rows[kept], kept_before[offsets]
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Find the id of what a tokenizer puts for text that it does not know.
+    """Find the id of a tokenizer's unknown token.
 
     Parameters
     ----------
@@ -169,9 +170,9 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
     Returns
     -------
     token_id : int or None
-        None where it knows all text.
+        None if the tokenizer has no unknown token.
     """
-    # Models name their unknown token by its string, Unigram by its id.
+    # Models store their unknown token as a string, Unigram as an id.
     unknown = getattr(tokenizer.model, "unk_token", None)
     if unknown is not None:
         token_id: int | None = tokenizer.token_to_id(unknown)

@@ -1,4 +1,4 @@
-// BERT's tokenizers: a function of each character, then of each word.
+// Tokenizers of BERT and its variants: they map each character, then split each word.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace sklearn_static {
 
-// What normalizer and pre-tokenizer make of each character, as they were asked before. A space in
-// it separates words. Written under Python's lock, read without: an entry is set once, and last.
+// The results of normalizer and pre-tokenizer for each character seen so far. A space in a result
+// separates words. Written under the GIL, read without it: an entry is set once, when complete.
 class Characters {
 public:
     enum Kind : uint8_t { kUnknown, kMapped, kContextual };
@@ -55,10 +55,10 @@ private:
     };
     std::array<std::atomic<Page*>, 0x1100> pages_{};
     std::vector<std::unique_ptr<Page>> owned_;
-    std::deque<std::string> strings_;  // a deque does not move what it has
+    std::deque<std::string> strings_;  // a deque does not move its elements
 };
 
-// The vocabulary: from a token, or what follows the mark of a continuation, to its row.
+// The vocabulary: maps a token, without the prefix of a continuation, to its row.
 class Tokens {
 public:
     void reserve(size_t n) {
@@ -84,10 +84,10 @@ public:
         too_long_ |= token.size() > 255;
     }
 
-    // Of how many bytes a token may be that begins with this one.
+    // The largest number of bytes of a token that begins with this byte.
     size_t longest(uint8_t first) const { return too_long_ ? SIZE_MAX : longest_[first]; }
 
-    // The row, or null where there is no such token.
+    // Returns the row, or null if there is no such token.
     const int32_t* find(const Key& key, const uint8_t* data) const {
         const uint64_t hash = key.hash();
         const uint8_t tag = tag_of(hash);
@@ -109,7 +109,7 @@ private:
         const uint8_t* data;
     };
     std::vector<Slot> slots_;
-    std::vector<uint8_t> tags_;  // a byte of each hash, 0 where the slot is free
+    std::vector<uint8_t> tags_;  // a byte of each hash, 0 if the slot is free
     int shift_ = 58;
 
     static uint8_t tag_of(uint64_t hash) { return static_cast<uint8_t>(hash | 1); }
@@ -118,7 +118,7 @@ private:
     std::deque<std::string> strings_;
 };
 
-// Splits normalized words into the longest tokens that fit, from left to right (Wu et al., 2016).
+// Splits normalized words greedily into the longest tokens, left to right (Wu et al., 2016).
 class WordPiece {
 public:
     Characters characters;
@@ -126,7 +126,7 @@ public:
     int32_t unknown_row = -1;
     size_t max_characters = 100;  // of a word; a longer one is unknown
 
-    // Text in which one of these occurs is left to the real tokenizer. All strings here are as
+    // The original tokenizer reads documents in which one of these occurs. All strings here are as
     // `Characters` maps them, without the spaces.
     void add_added_token(const std::string& content) {
         added_.push_back(content);
@@ -166,8 +166,8 @@ public:
         fold_ = folds ? 0x2020202020202020u : 0;
     }
 
-    // Adds the rows of a document's tokens to `rows`. Where characters are not known, they are
-    // added to `unknown` and the document has to be read again.
+    // Adds the rows of a document's tokens to `rows`. Characters not seen before are added to
+    // `unknown`, and the document must then be read again.
     Reading read(Text text, size_t max_length, std::vector<int32_t>& rows,
                  std::vector<uint32_t>& unknown) const {
         const uint8_t* p = text.data;
@@ -209,7 +209,8 @@ private:
     std::vector<std::string> added_;
     std::array<bool, 256> begins_added_{};
 
-    // A word of at most 16 ASCII letters and digits, eight at a time; false where it is none.
+    // Reads a word of at most 16 ASCII letters and digits, eight at a time; returns false if the
+    // next word is not of this kind.
     bool read_plain_word(const uint8_t*& p, const uint8_t* end, std::vector<int32_t>& rows) const {
         uint64_t parts[3] = {0, 0, 0};
         size_t size = 0;
@@ -243,7 +244,8 @@ private:
         return true;
     }
 
-    // Any word, character by character; false where the real tokenizer has to read the document.
+    // Reads any word, character by character; returns false if the original tokenizer must read the
+    // document.
     bool read_word(const uint8_t*& p, const uint8_t* end, std::vector<uint8_t>& word,
                    std::vector<int32_t>& rows, std::vector<uint32_t>& unknown) const {
         word.clear();
@@ -289,14 +291,14 @@ private:
         }
     }
 
-    // There are kPadding bytes more after the word.
+    // kPadding more bytes must follow the word.
     void add_pieces(const uint8_t* word, size_t size, std::vector<int32_t>& rows) const {
         const size_t n_before = rows.size();
         size_t start = 0;
         while (start < size) {
             const Tokens& tokens = start ? continuing : initial;
             const uint8_t* rest = word + start;
-            // The whole word is no token, or it would not be here.
+            // The whole word is not a token, since callers look it up first.
             size_t n = std::min(size - start - (start == 0), tokens.longest(rest[0]));
             const int32_t* row = nullptr;
             for (; n > 0; --n) {
@@ -333,7 +335,7 @@ private:
         return false;
     }
 
-    // The character at p, which is valid UTF-8; moves p behind it.
+    // Decodes the character at p, which is valid UTF-8, and advances p past it.
     static uint32_t decode(const uint8_t*& p) {
         const uint32_t c = *p++;
         if (c < 0x80) return c;

@@ -1,38 +1,40 @@
-"""The lexical block: which words a text has, beside what it means."""
+"""LSA features, which represent the words of a document in addition to its meaning."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd, row_norms
 
-# Both by trial (benchmarks/README.md): words that few texts have tell more than by the usual
-# weight, and this is how long the lexical part of a text is in the mean, beside the rest.
+# Both were chosen empirically (benchmarks/README.md): rare words matter more than the usual idf
+# weight says, and this is the mean norm of the LSA features relative to that of the others.
 _IDF_POWER = 1.5
 _SHARE = 0.5
 
 
-def lexical_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.float32]:
-    """Find the directions in which the words of texts differ most.
+def lsa_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.float32]:
+    """Compute the vectors of latent semantic analysis [1]_.
 
-    They are the leading right singular vectors of the texts' weighted counts, each text scaled to
-    unit length: latent semantic analysis [1]_. The weight of a row that df of N texts have is
-    ``(ln((1 + N) / (1 + df)) + 1) ** 1.5``; a count c counts as ``1 + ln(c)``. A table adds a row
-    up c times, so each row is multiplied with ``(1 + ln(m)) / m``, m being the row's mean count
-    in the texts that have it: words that come often in a long text count for less.
+    They are the leading right singular vectors of the weighted counts, after each document is
+    scaled to unit length. The weight of a row that occurs in df of N documents is
+    ``(ln((1 + N) / (1 + df)) + 1) ** 1.5``; a count c is replaced by ``1 + ln(c)``. Pooling adds a
+    row c times, so each row is multiplied by ``(1 + ln(m)) / m``, where m is the row's mean count
+    in the documents that contain it. This reduces the influence of words that are repeated in a
+    document.
 
     Parameters
     ----------
     counts : csr_matrix of float32, shape (n_documents, n_rows)
-        How often each row occurs in each text.
+        How often each row occurs in each document.
     n_components : int
-        How many directions.
+        Number of singular vectors.
     seed : int
-        Seeds the solver.
+        Seed of the solver.
 
     Returns
     -------
     rows : ndarray of float32, shape (n_rows, n_components)
-        The weighted vectors; zero beyond the rank of the counts, and for rows that no text has.
+        The weighted vectors; zero beyond the rank of the counts, and for rows that occur in no
+        document.
 
     References
     ----------
@@ -56,34 +58,34 @@ def lexical_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np
     return rows
 
 
-def with_lexical_rows(
+def with_lsa_rows(
     rows: NDArray[np.float32], counts: csr_matrix, n_components: int, seed: int
 ) -> NDArray[np.float32]:
-    """Put lexical columns beside the rows of a table.
+    """Append LSA columns to the rows of a table.
 
-    Their scale is such that over the texts the mean norm of the lexical part is half of that of the
-    rest.
+    They are scaled so that the mean norm of the documents' LSA features is half that of the other
+    features.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (n_rows, n_semantic)
-        The table so far.
+        The rows without LSA columns.
     counts : csr_matrix of float32, shape (n_documents, n_rows)
-        How often each row occurs in each text.
+        How often each row occurs in each document.
     n_components : int
-        How many columns; 0 adds none.
+        Number of columns to append; may be 0.
     seed : int
-        Seeds the solver.
+        Seed of the solver.
 
     Returns
     -------
     rows : ndarray of float32, shape (n_rows, n_semantic + n_components)
-        The wider table.
+        The rows with LSA columns appended last.
     """
     if n_components == 0:
         return rows
-    lexical = lexical_rows(counts, n_components, seed)
-    norms = [np.linalg.norm(counts @ part, axis=1).mean() for part in (rows, lexical)]
+    columns = lsa_rows(counts, n_components, seed)
+    norms = [np.linalg.norm(counts @ part, axis=1).mean() for part in (rows, columns)]
     if norms[1] > 0:
-        lexical *= _SHARE * norms[0] / norms[1]
-    return np.concatenate([rows, lexical], axis=1)
+        columns *= _SHARE * norms[0] / norms[1]
+    return np.concatenate([rows, columns], axis=1)
