@@ -1,18 +1,13 @@
-"""Accuracy against speed, as a picture, from the results that the documentation shows.
+"""Accuracy against speed: draws docs/_static/accuracy_speed.svg from the published tables.
 
 Accuracy is the mean over the data sets, as a share of the teacher's; speed is that of new short
-documents on one thread. Writes docs/_static/accuracy_speed.svg.
+documents on one thread.
 """
 
-import csv
-from pathlib import Path
-
 import matplotlib.pyplot as plt
+from results import RESULTS, read
 
-DOCS = Path(__file__).parents[1] / "docs"
-WITH_LSA = 0.8  # docs/benchmarks.rst: speed with LSA features, as a share of that without
-TEACHER = 420  # docs/benchmarks.rst: documents per second
-# The method's column of accuracies, its name in the picture and where the name is put.
+# The method's column of accuracies, its name in the picture, and the offset of the name.
 METHODS = {
     "teacher": ("teacher\n(all-MiniLM-L6-v2)", (0, -36)),
     "model2vec": ("model2vec", (0, 12)),
@@ -22,34 +17,23 @@ METHODS = {
 }
 
 
-def read(name: str) -> list[dict[str, str]]:
-    """Read a table of results, one dict per row."""
-    with (DOCS / "results" / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def shares(method: str) -> tuple[float, float]:
-    """Give the accuracy as a share of the teacher's, in percent: all labels, 8 per class."""
-    pairs = [
-        (row[method].split(" / "), row["teacher"].split(" / "))
-        for row in read("accuracy")
-        if " / " in row[method] and not row[""].startswith("mean")
-    ]
-    all_labels, few = (
-        100 * sum(float(ours[i]) / float(teacher[i]) for ours, teacher in pairs) / len(pairs)
-        for i in (0, 1)
-    )
-    return all_labels, few
+def shares() -> dict[str, list[float]]:
+    """Give the accuracies as shares of the teacher's, in percent: all labels, 8 per class."""
+    mean = read("accuracy")[-1]
+    return {method: list(map(float, mean[method].split(" / "))) for method in METHODS}
 
 
 def speeds() -> dict[str, float]:
-    """Give documents per second."""
+    """Give documents per second; ours with the default LSA features."""
     measured = {
-        row[""]: float(row["documents/s"].replace(",", "")) for row in read("speed_banking77")
+        row[""]: float(row["documents/s"].replace(",", ""))
+        for row in (*read("speed_banking77"), *read("speed_teacher"))
     }
-    ours = WITH_LSA * measured["new documents"]
+    ratios = {row["table"]: row["against float32"] for row in read("speed_quantized")}
+    with_lsa = float(ratios["float32, 128 LSA features"].removesuffix(" x"))
+    ours = with_lsa * measured["new documents"]
     return {
-        "teacher": TEACHER,
+        "teacher": measured["the teacher, short documents"],
         "model2vec": measured["model2vec"],
         "TF-IDF (1, 2)": measured["TfidfVectorizer"],
         "vocabulary": ours,
@@ -61,9 +45,9 @@ def main() -> None:
     """Draw it."""
     plt.rcParams |= {"svg.hashsalt": "sklearn-static", "svg.fonttype": "none", "font.size": 11}
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    x = speeds()
+    x, y_of = speeds(), shares()
     for method, (name, offset) in METHODS.items():
-        y = shares(method)
+        y = y_of[method]
         color = "#c9531b" if name.startswith("sklearn") else "#3b6fb6"
         axes.plot([x[method]] * 2, y, color=color, linewidth=1, alpha=0.5)
         axes.plot(x[method], y[0], "o", color=color, markersize=9)
@@ -85,7 +69,7 @@ def main() -> None:
     axes.spines[["top", "right"]].set_visible(False)
     note = {"transform": axes.transAxes, "ha": "right", "fontsize": 9, "color": "#555"}
     axes.text(0.99, 0.03, "* speed without bigrams", **note)
-    figure.savefig(DOCS / "_static" / "accuracy_speed.svg", metadata={"Date": None})
+    figure.savefig(RESULTS.parent / "_static" / "accuracy_speed.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
