@@ -46,7 +46,8 @@ def test_a_quick_or_incomplete_run_writes_nothing(benchmark, tmp_path, capsys):
             add("b")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
