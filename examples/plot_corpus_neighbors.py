@@ -2,10 +2,10 @@
 What fitting to a corpus changes
 ================================
 
-"Kernel" is corn, an operating system or a function of two vectors. A token has one vector, so the
-question is which. With ``distill_on="corpus"`` the teacher reads your documents, and the vectors of
-the tokens move toward what they mean there. This example shows the neighbors of some tokens before
-and after, and which tokens count more and less.
+A "kernel" is part of a grain, part of an operating system, or a function of two vectors, but a
+token has only one vector. With ``distill_on="corpus"`` the teacher reads your documents, and token
+vectors move toward their meaning there. This example shows the neighbors of some tokens before and
+after, and which tokens get larger and smaller weights.
 """
 
 # %%
@@ -28,14 +28,14 @@ for name in MODULES:
     module = importlib.import_module(f"sklearn.{name}")
     for value in vars(module).values():
         if callable(value) and inspect.getdoc(value):
-            paragraphs.update(" ".join(text.split()) for text in value.__doc__.split("\n\n"))
-corpus = sorted(text for text in paragraphs if len(text.split()) >= 8 and ">>>" not in text)
+            paragraphs.update(" ".join(part.split()) for part in value.__doc__.split("\n\n"))
+corpus = sorted(p for p in paragraphs if len(p.split()) >= 8 and ">>>" not in p)
 corpus = corpus[::4]
 print(f"{len(corpus)} paragraphs")
 
 # %%
-# One vectorizer sees the vocabulary only, the other one the corpus, too. LSA features are left
-# out, so that the features are the embeddings alone.
+# One vectorizer is distilled on the vocabulary, the other one is fitted to the corpus. Neither has
+# LSA features, so that the features are embeddings only.
 
 before = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(corpus)
 after = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0, distill_on="corpus").fit(
@@ -63,9 +63,9 @@ for word in ["kernel", "tree", "cluster", "sample"]:
 # %%
 # Weights
 # -------
-# The longer the vector of a token, the more it counts in the sum. Before, the lengths follow from
-# the rank of the token in the teacher's vocabulary; after, they are part of the fit. This shows
-# the words whose vectors have become longer or shorter the most, relative to the median word.
+# The longer the vector of a token, the larger its weight in the sum. Before, the lengths depend on
+# the rank of the token in the teacher's vocabulary; after, they are fitted. These are the words
+# whose vectors have changed their length the most, relative to the median word.
 
 import matplotlib.pyplot as plt
 
@@ -81,11 +81,11 @@ shown = np.concatenate([order[:15], order[-15:]])
 fig, ax = plt.subplots(figsize=(6, 7), layout="constrained")
 ax.barh(words[shown], np.log2(change[shown]), color=["tab:orange"] * 15 + ["tab:blue"] * 15)
 ax.set_xticks([-1, -0.5, 0, 0.5, 1], ["1/2", "0.7", "1", "1.4", "2"])
-ax.set(xlabel="Length after / before", title="What counts more and less after reading the corpus")
+ax.set(xlabel="Length after / before", title="Weights after fitting to the corpus")
 plt.show()
 
 # %%
-# The neighbors change little: those of "kernel" still include the operating system's. What changes
-# more is the weight. Words that tell what a paragraph of scikit-learn's documentation is about,
-# such as "training", "decision", "split" and "tree", count more; words that nearly every paragraph
-# could have, such as "the", "usage" and "compute", count less.
+# The neighbors change little: those of "kernel" still include the operating system's. The weights
+# change more. Words that say what a paragraph of scikit-learn's documentation is about, such as
+# "training", "decision", "split", and "tree", get larger weights; words that could be in nearly
+# every paragraph, such as "the", "usage", and "compute", get smaller ones.

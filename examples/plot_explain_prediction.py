@@ -3,15 +3,14 @@ Explaining a prediction
 =======================
 
 The features of :class:`~sklearn_static.StaticEmbeddingVectorizer` are a sum over the tokens of a
-document. So the decision of a linear model can be divided exactly among the tokens, and you can see
-what a prediction is made of.
+document, so the decision of a linear model can be attributed exactly to the tokens.
 """
 
 # %%
-# A classifier of questions to a library
-# --------------------------------------
-# The documents are the first paragraphs of docstrings of scikit-learn and SciPy, the classes are
-# seven topics. The classifier then takes questions in other words.
+# A classifier
+# ------------
+# The documents are the first paragraphs of docstrings of scikit-learn and SciPy, and the classes
+# are seven topics. The question to classify is worded differently.
 
 import importlib
 import inspect
@@ -64,9 +63,9 @@ print(f"sum {result.contributions.sum():.2f} + intercept {result.intercept:.2f}"
 print(f"= decision {result.decision:.2f} for {result.target!r} ({result.method})")
 
 # %%
-# "blur" and "photograph" speak for images, although no training document has the word
-# "photograph": its vector comes from the teacher, which puts it near the words of documents about
-# images.
+# "blur" and "photograph" speak for images, although no training document contains the
+# word "photograph": its vector comes from the teacher, which puts it near the words of documents
+# about images.
 
 words = {word for document in documents for word in document.lower().split()}
 print("photograph" in words)

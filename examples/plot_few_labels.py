@@ -2,8 +2,8 @@
 Few labels
 ==========
 
-Labels are expensive and documents are not. How good is a classifier with one, two, four ... labels
-per class, and which features help it most? This example compares
+Labels are expensive; documents are not. How accurate is a classifier with one, two, four ... labels
+per class, and which features help most? This example compares
 
 * TF-IDF,
 * static embeddings, as :class:`~sklearn_static.StaticEmbeddingVectorizer` makes them by default,
@@ -39,9 +39,9 @@ for name in SUBPACKAGES:
     module = importlib.import_module(f"scipy.{name}")
     for function in map(module.__dict__.get, module.__all__):
         docstring = inspect.getdoc(function) or ""
-        text = " ".join(re.split(r"\n.*\n-{3,}|\n\.\. |>>>", docstring)[0].split()[:30])
-        if len(text.split()) >= 5:
-            subpackage_of.setdefault(text, name)
+        document = " ".join(re.split(r"\n.*\n-{3,}|\n\.\. |>>>", docstring)[0].split()[:30])
+        if len(document.split()) >= 5:
+            subpackage_of.setdefault(document, name)
 
 documents = np.array(list(subpackage_of))
 labels = np.array(list(subpackage_of.values()))

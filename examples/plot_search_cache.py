@@ -2,9 +2,9 @@
 A search with the cache
 =======================
 
-A grid search fits its pipeline again and again, each time to other documents. The teacher does not
-run again: what it gave for a token or a document is kept in a cache, so candidates and folds share
-its work. This example runs the same search twice, with a cache that is empty at first.
+A grid search fits its pipeline many times, each time to different documents. The teacher does not
+run each time: its outputs for tokens and documents are cached and shared by candidates and folds.
+This example runs the same search twice, with a cache that is empty at first.
 """
 
 # %%
@@ -27,7 +27,7 @@ print(f"{len(documents)} documents")
 # The search
 # ----------
 # Four candidates and three folds are twelve fits, and one more with the best candidate. `memory`
-# names a folder for the cache; by default it is one in the user's cache folder.
+# names the folder of the cache; the default is in the user's cache folder.
 
 import tempfile
 import time

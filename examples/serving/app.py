@@ -1,4 +1,4 @@
-"""Serve a fitted pipeline: texts go in, labels and probabilities come out.
+"""Serve a fitted pipeline: documents go in, labels and probabilities come out.
 
 The environment variable MODEL names the pipeline's file, of joblib or of skops:
 
@@ -20,19 +20,19 @@ from pydantic import BaseModel, Field
 from sklearn.pipeline import Pipeline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_TEXTS = 1_000
+MAX_DOCUMENTS = 1_000
 MAX_CHARACTERS = 10_000
 MAX_BYTES = 1_000_000
 
 # What a skops file may contain besides the types that skops trusts by itself.
 TRUSTED = ["sklearn_static.StaticEmbeddingVectorizer", "sklearn_static.StaticTable"]
 
-Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-Texts = Annotated[list[Text], Body(min_length=1, max_length=MAX_TEXTS)]
+Document = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+Documents = Annotated[list[Document], Body(min_length=1, max_length=MAX_DOCUMENTS)]
 
 
 class Prediction(BaseModel):
-    """The answer: one label per text, and one row of scores per text."""
+    """The answer: one label and one row of scores per document."""
 
     labels: list[Any]
     classes: list[Any]
@@ -88,7 +88,7 @@ class BodyLimit:
                 raise HTTPException(
                     413,
                     f"the body must have at most {MAX_BYTES} bytes, got more; "
-                    "divide the texts among several requests.",
+                    "divide the documents among several requests.",
                 )
             return message
 
@@ -102,36 +102,36 @@ app.add_middleware(BodyLimit)
 def explain(error: dict[str, Any]) -> str:
     """Say which part of the body broke which rule, and what to do."""
     place, given = error["loc"][1:], error["input"]
-    row = f"texts[{place[0]}]" if place else "texts"
+    row = f"documents[{place[0]}]" if place else "documents"
     shown = "null" if given is None else reprlib.repr(given)
     match error["type"]:
         case "json_invalid":
             return (
                 f"the body is not valid JSON at character {place[0]}: {error['ctx']['error']}; "
-                'send a list such as ["a text"].'
+                'send a list such as ["a document"].'
             )
         case "list_type" | "missing" if isinstance(given, bytes):
             return (
                 "the body is not declared as JSON; set the header Content-Type: application/json."
             )
         case "list_type" | "missing":
-            return f'the body must be a JSON list, got {shown}; send a list such as ["a text"].'
+            return f'the body must be a JSON list, got {shown}; send a list such as ["a document"].'
         case "too_short":
-            return "the body must have at least 1 text, got 0; send one or more."
+            return "the body must have at least 1 document, got 0; send one or more."
         case "too_long":
             return (
-                f"the body must have at most {MAX_TEXTS} texts, got {len(given)}; "
+                f"the body must have at most {MAX_DOCUMENTS} documents, got {len(given)}; "
                 "divide them among several requests."
             )
         case "string_too_long":
             return (
                 f"{row} must have at most {MAX_CHARACTERS} characters, got {len(given)}, "
-                f"{shown}; shorten it or divide it into several texts."
+                f"{shown}; shorten it or divide it into several documents."
             )
         case "string_unicode":
             return f"{row} must be valid Unicode, got {shown}; remove surrogates without a partner."
         case _:
-            return f"{row} must be a string, got {shown}; leave it out or send text."
+            return f"{row} must be a string, got {shown}; leave it out or send a string."
 
 
 @app.exception_handler(RequestValidationError)
@@ -140,11 +140,11 @@ async def refuse(request: Request, error: RequestValidationError) -> JSONRespons
     return JSONResponse({"detail": explain(error.errors()[0])}, status_code=422)
 
 
-# FastAPI's answer to what is no text at all, or nested beyond what Python can read.
+# FastAPI's answer to a body that is not Unicode, or nested too deeply for Python.
 @app.exception_handler(400)
 async def refuse_unreadable(request: Request, error: HTTPException) -> JSONResponse:
     """Answer like `refuse`."""
-    detail = 'the body must be a JSON list in UTF-8; send a list such as ["a text"].'
+    detail = 'the body must be a JSON list in UTF-8; send a list such as ["a document"].'
     return JSONResponse({"detail": detail}, status_code=422)
 
 
@@ -156,11 +156,11 @@ async def health() -> dict[str, str]:
 
 # Not `async`: FastAPI runs it in a thread, so that a large request does not hold up the others.
 @app.post("/predict", response_model_exclude_none=True)
-def predict(texts: Texts, request: Request) -> Prediction:
-    """Predict one label per text."""
+def predict(documents: Documents, request: Request) -> Prediction:
+    """Predict one label per document."""
     vectorizer, classifier = request.app.state.model[:-1], request.app.state.model[-1]
     # The label and the scores come from the same features, which are computed once.
-    features = vectorizer.transform(texts)
+    features = vectorizer.transform(documents)
     prediction = Prediction(
         labels=classifier.predict(features).tolist(), classes=classifier.classes_.tolist()
     )

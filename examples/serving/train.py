@@ -1,9 +1,9 @@
-"""Fit a pipeline and save it for app.py, by joblib or, if the name ends so, by skops.
+"""Fit a pipeline and save it for app.py, with joblib or skops.
 
     python train.py model.joblib
 
-The texts are docstrings, which lie on every machine that has scikit-learn; the label is the package
-that a docstring comes from.
+The documents are docstrings, which come with every installation of scikit-learn; the label is the
+package of a docstring.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def docstrings() -> dict[str, str]:
 
 
 def main() -> None:
-    """Fit, print the accuracy on a quarter of the texts, and save."""
+    """Fit, print the accuracy on a quarter of the documents, and save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("path", type=Path, help="a .joblib or a .skops file, to be written")
     parser.add_argument("--teacher", help="a model's name on the hub, or its folder")
