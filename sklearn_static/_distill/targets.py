@@ -74,4 +74,5 @@ def column_scales(shares: NDArray[np.float64], n_documents: int) -> NDArray[np.f
     exponent = _SCALING * n_documents / (n_documents + _HALF_AT)
     scales = np.maximum(shares / shares.max(), _LEAST_SHARE) ** -exponent
     scales *= np.sqrt(shares.sum() / (shares @ scales**2))
-    return scales.astype(np.float32)
+    result: NDArray[np.float32] = scales.astype(np.float32)
+    return result
