@@ -348,9 +348,9 @@ def corpus_table(
     learned = most_frequent_bigrams(read, n_tokens, max_features) if bigrams else None
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
-    scaled = directions * column_scales(shares, len(embeddings))
-    targets = smoothed(embeddings) @ scaled[:, :n_fitted]
-    start = _weighted(token_outputs @ scaled, sif_coefficient)
+    scales = column_scales(shares, len(embeddings))
+    targets = smoothed(embeddings @ directions[:, :n_fitted]) * scales[:n_fitted]
+    start = _weighted(token_outputs @ directions * scales, sif_coefficient)
     vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)

@@ -14,7 +14,7 @@ _DOCUMENTS_PER_NEIGHBOR = 20
 _SCALING = 0.1
 _HALF_AT = 1000
 # Bounds the search for neighbors, so that its time is linear in the number of documents.
-_CANDIDATES = 16_384
+_CANDIDATES = 4096
 # Relative to the largest share; bounds the scale of directions that have next to nothing.
 _LEAST_SHARE = 1e-3
 
@@ -22,21 +22,21 @@ _LEAST_SHARE = 1e-3
 def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Move each embedding toward the mean of its nearest neighbors.
 
-    With Y the embeddings and N the mean of the 30 nearest ones by cosine, itself included, the
+    With Y the embeddings and N the mean of the 30 nearest ones, itself included, the
     result is ``0.7 Y + 0.3 N``. Sums of token vectors cannot reproduce what is peculiar to one
     document; what it shares with its neighbors is its topic. Fewer than 600 documents have one
     neighbor for every 20 of them, and fewer than 40 stay as they are.
 
     Parameters
     ----------
-    embeddings : ndarray of float32, shape (n_documents, dimension)
-        The teacher's embeddings, scaled to unit length, in random order: neighbors are sought
-        among the first 16,384.
+    embeddings : ndarray of float32, shape (n_documents, n_components)
+        The teacher's embeddings along the leading directions, in random order: neighbors are
+        sought among the first 4,096.
 
     Returns
     -------
-    smoothed : ndarray of float32, shape (n_documents, dimension)
-        The smoothed embeddings, no longer of unit length.
+    smoothed : ndarray of float32, shape (n_documents, n_components)
+        The smoothed embeddings.
     """
     candidates = embeddings[:_CANDIDATES]
     n_neighbors = min(_N_NEIGHBORS, len(candidates) // _DOCUMENTS_PER_NEIGHBOR)
