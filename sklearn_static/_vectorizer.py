@@ -209,8 +209,8 @@ default="auto"
     -----
     With ``distill_on="corpus"``, the vectors of tokens and bigrams are the solution of a ridge
     regression: the sum of a document's vectors, divided by the square root of its number of tokens,
-    is fitted to the teacher's embedding of the document, scaled to unit length. The fit starts from
-    the vectors of ``distill_on="vocabulary"`` and has two steps: a linear map of the teacher's
+    is fitted to the teacher's embedding of the document, scaled to unit length and moved toward
+    the embeddings of its nearest neighbors. The fit starts from the vectors of ``distill_on="vocabulary"`` and has two steps: a linear map of the teacher's
     outputs for single tokens, which all tokens share and whose penalty minimizes the leave-one-out
     error, and a correction for each vector. Bigrams are scaled by 1/sqrt(3).
 
