@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
@@ -211,6 +212,44 @@ def test_both_workers_answer(server, pipeline, texts):
             check(server, pipeline, texts[:3])
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_clients_at_once_get_their_own_answers(server, pipeline, texts):
+    """Eight clients, each with documents of its own, over one connection each."""
+    requests = [[f"{text} {i}" for text in texts[:5]] for i in range(160)]
+
+    def client(first: int) -> list[Any]:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        answers = []
+        for documents in requests[first::8]:
+            connection.request("POST", "/predict", json.dumps(documents).encode(), JSON)
+            answers.append(json.loads(connection.getresponse().read())["probabilities"])
+        connection.close()
+        return answers
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(client, range(8)))
+    for first, probabilities in enumerate(answers):
+        expected = [pipeline.predict_proba(given) for given in requests[first::8]]
+        np.testing.assert_array_equal(probabilities, expected)
+
+
+@linux
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_load(n_workers, model, texts, monkeypatch):
+    """The benchmark's load, for a second at most each; it raises on a wrong answer."""
+    pytest.importorskip("sentence_transformers", reason="a peer in the benchmark")
+    monkeypatch.syspath_prepend(SERVING.parents[1] / "benchmarks")
+    benchmark = import_module("serving")
+    monkeypatch.setattr(benchmark, "SECONDS", 1)
+    documents = [f"{text} {i}" for i in range(400) for text in texts[:5]]
+    figures = benchmark.measure(model, n_workers, documents[:200], documents[200:])
+    for load in (figures.one, figures.many, figures.batch):
+        assert load.requests > 1
+        assert 0 < load.median <= load.p99
+        assert load.processors > 0
+    assert len(figures.private) == len(figures.proportional) == n_workers
+    assert all(p > 0 for p in figures.private)
 
 
 @linux
