@@ -235,10 +235,10 @@ def test_clients_at_once_get_their_own_answers(server, pipeline, texts):
 
 
 @linux
+@pytest.mark.peers
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_load(n_workers, model, texts, monkeypatch):
     """The benchmark's load, for a second at most each; it raises on a wrong answer."""
-    pytest.importorskip("sentence_transformers", reason="a peer in the benchmark")
     monkeypatch.syspath_prepend(SERVING.parents[1] / "benchmarks")
     benchmark = import_module("serving")
     monkeypatch.setattr(benchmark, "SECONDS", 1)
