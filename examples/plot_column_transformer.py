@@ -81,7 +81,7 @@ for name, columns in {"numbers": [numbers], "text": [text], "both": [text, numbe
 # %%
 # Each point is one of five folds, and the bar is their mean. The text alone is better than the
 # numbers alone, and both together are better than either: what a function does and what its
-# signature looks like are different hints at where it comes from.
+# signature looks like are different clues to where it comes from.
 
 import matplotlib.pyplot as plt
 

@@ -45,7 +45,7 @@ after = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0, distil
 # %%
 # Neighbors
 # ---------
-# The words with the largest cosine similarity, of those that occur in at least five paragraphs.
+# The words with the largest cosine similarity, among those in at least five paragraphs.
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer

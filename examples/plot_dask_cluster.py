@@ -2,7 +2,7 @@
 A Dask cluster
 ==============
 
-Dask transforms documents that do not fit into memory where they are stored:
+With Dask, documents that do not fit into memory are transformed on the workers that hold them:
 :func:`sklearn_static.dask.transform` takes a Dask collection and returns a Dask array. This example
 searches the names of Unicode characters by meaning, on a local cluster.
 """

@@ -52,7 +52,7 @@ print(f"{len(documents)} documents; {question!r} is about {pipeline.predict([que
 # What each token contributes
 # ---------------------------
 # :func:`~sklearn_static.inspection.token_contributions` divides the decision for the predicted
-# class. Contributions and intercept add up to it.
+# class. The contributions and the intercept add up to it.
 
 from sklearn_static.inspection import token_contributions
 
@@ -73,8 +73,8 @@ print("photograph" in words)
 # %%
 # The tokens with the largest weights
 # -----------------------------------
-# :func:`~sklearn_static.inspection.token_importances` reads the model as a whole, as one reads the
-# coefficients after `TfidfVectorizer`.
+# :func:`~sklearn_static.inspection.token_importances` shows the model as a whole, as its
+# coefficients do after `TfidfVectorizer`.
 
 from sklearn_static.inspection import token_importances
 
@@ -86,7 +86,7 @@ for topic, table in token_importances(pipeline, top=6).groupby("target"):
 # ----------------------
 # Blue tokens speak for a class and orange ones against it. "blur" speaks for images and for
 # signals, whose functions filter as well; "photograph" and "objects" make the difference. In a
-# notebook, a :class:`~sklearn_static.inspection.TokenContributionsDisplay` shows itself as HTML;
+# notebook, a :class:`~sklearn_static.inspection.TokenContributionsDisplay` is shown as HTML;
 # `plot` draws it with matplotlib.
 
 import matplotlib.pyplot as plt

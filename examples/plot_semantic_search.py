@@ -3,7 +3,7 @@ Semantic search
 ===============
 
 Lexical search finds documents that contain the words of the query. Semantic search also finds those
-that say it in other words. Static embeddings do this with
+that say the same in other words. Static embeddings do this with
 :class:`~sklearn.neighbors.NearestNeighbors`, without a transformer at query time. This example
 measures how often each of them finds the right paragraph.
 """

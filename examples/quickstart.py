@@ -104,7 +104,7 @@ for name, vectorizer in vectorizers.items():
 # %%
 # Save, and predict elsewhere
 # ---------------------------
-# The file contains nothing of the teacher: the fresh interpreter imports neither torch nor
+# The file does not contain the teacher: the fresh interpreter imports neither torch nor
 # transformers.
 
 import subprocess

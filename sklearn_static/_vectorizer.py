@@ -55,8 +55,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         Hub name or local folder of the teacher, a sentence-transformer or a plain transformers
         encoder. If it is a static embedding model of model2vec or sentence-transformers instead,
         there is nothing to distill: `fit` loads it at its own dimension. `n_components` must then
-        be the default, None or that dimension, and the other parameters of the distillation are
-        ignored. A leading ``~`` is expanded. `from_vectors` sets a `StaticTable` here.
+        be the default, None or that dimension, `distill_on` must be "vocabulary", and the other
+        parameters of the distillation are ignored. A leading ``~`` is expanded. `from_vectors` sets
+        a `StaticTable` here.
 
     n_components : int, float or None, default=256
         Number of features, excluding those of `lexical_components`. An int is the number of
@@ -81,27 +82,28 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         all token vectors closer to a single linear map of the teacher's outputs for tokens.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by about one
-        percentage point; `transform` takes up to twice as long. With ``distill_on="vocabulary"``,
-        bigrams only affect the LSA features, so ``lexical_components=0`` then means no bigrams.
+        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. With few labels accuracy
+        increases by about one percentage point; `transform` takes up to twice as long. With
+        ``distill_on="vocabulary"``, bigrams only affect the LSA features, so
+        ``lexical_components=0`` then means no bigrams.
 
     max_features : int or None, default=30_000
-        The maximum number of bigrams. Those with the highest document frequency are kept, which
-        must be at least 2; None keeps all of these. Unlike in `TfidfVectorizer`, the number of
-        tokens is not limited (use `min_df`), and this is not the number of features, which is
-        `n_components` plus `lexical_components`.
+        The maximum number of bigrams. Of the bigrams in at least two documents, those with the
+        highest document frequency are kept; None keeps all of these. Unlike in `TfidfVectorizer`,
+        the number of tokens is not limited (use `min_df`), and this is not the number of features,
+        which is `n_components` plus `lexical_components`.
 
     lexical_components : int or "auto", default="auto"
-        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which
-        are appended last; at most the number of documents. They represent the words of a document,
-        the other features its meaning; classifiers with many labels benefit most. "auto" is
-        128, or the number of documents if that is smaller, but 0 for a static embedding model with
-        ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``, the features do not depend
-        on the documents given to `fit`.
+        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
+        appended last; at most the number of documents with an in-vocabulary token. They represent
+        the words of a document, the other features its meaning; classifiers with many labels
+        benefit most. "auto" is 128, or that number of documents if it is smaller, but 0 for a
+        static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
+        the features do not depend on the documents given to `fit`.
 
     max_teacher_tokens : int or None, default=500_000
-        With ``distill_on="corpus"``, the maximum number of tokens that the teacher reads,
-        including special tokens. Duplicate documents count once; None sets no limit. If the
+        With ``distill_on="corpus"``, the maximum number of tokens of documents that the teacher
+        reads, including special tokens. Duplicate documents count once; None sets no limit. If the
         documents have more tokens, a sample is drawn with `random_state` and a warning reports how
         many documents were read. Long documents are truncated to the teacher's maximum length.
 
@@ -148,15 +150,15 @@ default="auto"
         `sklearn_static.clear_cache`.
 
     revision : str or None, default=None
-        Branch, tag or commit of the model on the hub.
+        Branch, tag or commit of the model on the Hugging Face Hub.
 
     device : str or None, default=None
         The torch device that runs the teacher, such as "cpu" or "cuda:1". None selects the best
         available device.
 
     batch_size : int, default=256
-        Number of tokens, or of documents with up to 32 tokens, per forward pass of the teacher;
-        fewer for longer documents.
+        Number of single tokens, or of documents with up to 32 tokens, per forward pass of the
+        teacher; it is reduced for longer documents.
 
     trust_remote_code : bool, default=False
         Whether to run code that comes with the model.
@@ -169,16 +171,17 @@ default="auto"
         :obj:`joblib.parallel_config` context; -1 means all processors. Documents that need the
         original tokenizer also use its threads, which the environment variable
         ``RAYON_NUM_THREADS`` limits. With the joblib backend of a cluster, such as Dask's, `fit`
-        distributes the documents that the teacher reads over the workers, unless `n_jobs` is 1;
-        `transform` still uses threads of its own machine, 1 for None.
+        distributes what the teacher reads over the workers, unless `n_jobs` is 1; `transform`
+        still uses threads of its own machine, 1 for None.
 
     verbose : int, default=0
-        If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs.
+        If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs, and
+        reports a tokenizer that the compiled engine cannot reproduce.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the sample of documents if they exceed `max_teacher_tokens`, and of the LSA solver.
-        None is the same as 0, so that all candidates of a search share the cached outputs. The
-        order of the documents does not matter.
+        Seed of the sample of documents if their tokens exceed `max_teacher_tokens`, and of the LSA
+        solver. None is the same as 0, so that all candidates of a search share the cached outputs.
+        The order of the documents does not matter.
 
     Attributes
     ----------
@@ -210,9 +213,10 @@ default="auto"
     With ``distill_on="corpus"``, the vectors of tokens and bigrams are the solution of a ridge
     regression: the sum of a document's vectors, divided by the square root of its number of tokens,
     is fitted to the teacher's embedding of the document, scaled to unit length and moved toward
-    the embeddings of its nearest neighbors. The fit starts from the vectors of ``distill_on="vocabulary"`` and has two steps: a linear map of the teacher's
-    outputs for single tokens, which all tokens share and whose penalty minimizes the leave-one-out
-    error, and a correction for each vector. Bigrams are scaled by 1/sqrt(3).
+    the embeddings of its nearest neighbors. The fit starts from the teacher's outputs for single
+    tokens, weighted as with ``distill_on="vocabulary"``, and has two steps: a linear map of these
+    outputs, which all tokens share and whose penalty minimizes the leave-one-out error, and a
+    correction for each vector. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special and out-of-vocabulary tokens are ignored. A document
     without an in-vocabulary token becomes a row of zeros, and a warning reports how many there are.
@@ -350,12 +354,12 @@ default="auto"
         name_or_folder : str or os.PathLike
             Hub name or local folder of the model.
         revision : str or None, default=None
-            Branch, tag or commit of the model on the hub.
+            Branch, tag or commit of the model on the Hugging Face Hub.
         local_files_only : bool, default=False
             Whether to use only models that are already on this machine, without network access.
         **parameters : Any
-            Further parameters of the vectorizer, such as `n_jobs`. The default of `norm` is the
-            setting of the model.
+            Further parameters of the vectorizer, such as `n_jobs`. `norm` defaults to the model's
+            setting.
 
         Returns
         -------
@@ -379,7 +383,7 @@ default="auto"
         if static is None:
             raise ValueError(
                 f"model={source.model!r} is not a static embedding model of model2vec or "
-                "sentence-transformers; fit distills a sentence-transformer."
+                "sentence-transformers; to distill it, pass it as model and call fit."
             )
         if "norm" not in parameters:
             vectorizer.norm = "l2" if static.normalize else None
@@ -526,7 +530,8 @@ default="auto"
         Warns
         -----
         UserWarning
-            If the teacher did not read all documents, or if the cache in `memory` failed.
+            If the teacher did not read all documents, if the cache in `memory` failed, or if the
+            Hugging Face Hub could not be reached.
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` stopped early.
         """
@@ -619,7 +624,8 @@ default="auto"
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
         if self.verbose and tokenizer.rule is None:
             print(
-                "The teacher's tokenizer may look across spaces: transform reads whole documents."
+                "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
+                "original one, which is slower."
             )
         corpus = None
         lexical_components = self.lexical_components
@@ -680,7 +686,7 @@ default="auto"
         if self.distill_on != "vocabulary":
             raise ValueError(
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static embedding "
-                "model."
+                "model; set distill_on='vocabulary' or pass a sentence-transformer."
             )
         if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
             raise ValueError(

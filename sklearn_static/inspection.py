@@ -216,7 +216,7 @@ def token_contributions(
 def token_importances(estimator: Any, *, top: int = 20) -> Any:
     """Find the tokens and bigrams with the largest weights for each class.
 
-    The weights are those of a linear model for all documents, like its coefficients after a
+    The weights apply to all documents, like the coefficients of a linear model after a
     `TfidfVectorizer`.
 
     Parameters
@@ -251,8 +251,8 @@ def token_importances(estimator: Any, *, top: int = 20) -> Any:
     Notes
     -----
     The weight of a token is ``vector @ weights``: its row of `vectors_`, and the model's weights
-    pulled back to the features of the vectorizer. Each occurrence in a document contributes this
-    weight, divided by the length of the sum of the document's vectors or, with ``norm=None``, by
+    for the features of the vectorizer. Each occurrence in a document contributes this
+    weight divided by the length of the sum of the document's vectors or, with ``norm=None``, by
     its number of tokens. The token vectors are not scaled to unit length: a token with a long
     vector matters more in a document, whatever it means. The result includes all tokens of the
     vocabulary, even those that the model was not fitted on; ``min_df=1`` keeps only tokens of the
@@ -383,7 +383,7 @@ class TokenContributionsDisplay:
         Raises
         ------
         ValueError
-            If there are several outputs and `target` selects none; and as in
+            If there are several outputs and `target` does not select one; and as in
             `token_contributions`.
         """
         return cls(token_contributions(estimator, document, target=target, method=method))

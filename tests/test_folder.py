@@ -155,8 +155,8 @@ class TestErrors:
         ("name", "message"),
         [
             ("config.json", "is a local folder, but has no file config.json"),
-            ("tokenizer.json", "has no tokenizer, none of tokenizer.json, vocab"),
-            ("model.safetensors", "has no weights, none of model.safetensors"),
+            ("tokenizer.json", "has no tokenizer; it must have one of tokenizer.json, vocab"),
+            ("model.safetensors", "has no weights; it must have one of model.safetensors"),
         ],
     )
     def test_a_missing_file_is_told_without_importing_torch(self, name, message, tmp_path):

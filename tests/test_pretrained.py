@@ -299,13 +299,13 @@ class TestDamage:
         content = bytearray(file.read_bytes())
         content[-2] ^= 1
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"safetensors, .* are not as they were written"):
+        with pytest.raises(ValueError, match=r"safetensors, .* do not match the checksum"):
             self.load(folder)
 
     def test_another_setting(self, folder):
         config = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", config | {"normalize": False})
-        with pytest.raises(ValueError, match="are not as they were written"):
+        with pytest.raises(ValueError, match="do not match the checksum"):
             self.load(folder)
 
     @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])

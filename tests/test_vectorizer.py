@@ -246,7 +246,7 @@ class TestTransform:
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
         assert vectorizer.table_.tokenizer.rule is None
-        assert "reads whole documents" in capsys.readouterr().out
+        assert "uses the original one" in capsys.readouterr().out
 
     def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
         with pytest.warns(

@@ -81,7 +81,7 @@ def test_words_that_can_never_be_a_token(tmp_path):
 
 
 def test_no_word_can_be_a_token():
-    with pytest.raises(ValueError, match="words has no token of the tokenizer"):
+    with pytest.raises(ValueError, match="words has no token of this tokenizer"):
         from_vectors(["new york"], VECTORS[:1])
 
 

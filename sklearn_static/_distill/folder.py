@@ -212,7 +212,7 @@ def _check_complete(model: str, path: str) -> None:
         if not any(fnmatch.filter(names, pattern) for pattern in patterns):
             raise OSError(
                 f"model={model!r} is a local folder without a complete model: {folder} has no "
-                f"{kind}, none of {', '.join(patterns)}."
+                f"{kind}; it must have one of {', '.join(patterns)}."
             )
 
 

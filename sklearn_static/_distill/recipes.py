@@ -331,8 +331,8 @@ def corpus_table(
     read = corpus.first(len(inputs)).in_vocabulary(limit)
     if not len(read.rows):
         raise ValueError(
-            f"No document in X has an in-vocabulary token among its first {limit}, to which the "
-            "teacher or max_length truncates it."
+            f"No document in X has an in-vocabulary token among its first {limit} tokens, to which "
+            "the teacher or max_length truncates documents."
         )
     token_outputs = outputs.of_vocabulary().astype(np.float64)
     token_outputs -= token_outputs.mean(axis=0)

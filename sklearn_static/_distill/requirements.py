@@ -10,7 +10,7 @@ from sklearn.utils.fixes import parse_version
 # Keep in sync with the extra `distill` of pyproject.toml.
 _NEEDED = {"torch": "2.7", "transformers": "4.49"}
 _INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
-_SERVING = "(A fitted vectorizer transforms without it.)"
+_SERVING = "(A fitted vectorizer needs neither torch nor transformers.)"
 
 
 def import_for_fit(name: str) -> ModuleType:

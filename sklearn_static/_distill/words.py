@@ -123,7 +123,7 @@ def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
         kept &= [n == 1 and rows[start] == known.get(word) for word, start, n in alone]
     if not kept.any():
         raise ValueError(
-            "words has no token of the tokenizer; pass the tokenizer that belongs to the words."
+            "words has no token of this tokenizer; pass the tokenizer that belongs to the words."
         )
     if not kept.all():
         left_out = list(compress(words, ~kept))

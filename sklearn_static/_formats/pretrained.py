@@ -143,8 +143,8 @@ def read_static(source: Source) -> StaticFolder | None:
         tokenizer_content, layout.normalize, stored, scales
     ):
         raise ValueError(
-            f"{tensor_file}, {tokenizer_file.name} and config.json are not as they were written, "
-            "according to the checksum in the first; save the model again."
+            f"{tensor_file}, {tokenizer_file.name} and config.json do not match the checksum in "
+            "the first: one of them was changed after saving; save the model again."
         )
     vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
     table = StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), stored, scales)

@@ -30,7 +30,7 @@ class FastTokenizer:
     def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None:
         warn(
             "The compiled extension of sklearn-static is missing: transform returns the same "
-            "features, about 50 times slower. Install a wheel, or install a C++ compiler and then "
+            "features, but is much slower. Install a wheel, or install a C++ compiler and then "
             "reinstall sklearn-static."
         )
         self.vocabulary = vocabulary
