@@ -87,7 +87,7 @@ def test_without_memory_each_fit_runs_each_input_once(logged, log, texts, tmp_pa
     assert not (tmp_path / "cache").exists()
 
 
-def test_of_texts_that_are_partly_known_the_others_are_run(logged, log, texts):
+def test_of_documents_that_are_partly_known_the_others_are_run(logged, log, texts):
     logged.set_params(distill_on="corpus").fit(texts[:80])
     first = runs(log)
     logged.fit(texts[20:100])
@@ -117,7 +117,7 @@ def test_a_changed_file_under_the_same_path_is_not_the_old_teacher(vectorizer, t
     assert not np.allclose(vectorizer.fit(["a"]).vectors_, before)
 
 
-def test_a_grid_search_runs_each_token_and_each_text_once(logged, log, texts):
+def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts):
     """In two processes, over all candidates and folds; a second search runs nothing."""
     get_reusable_executor().shutdown()  # workers of another test do not have the log
     labels = ["list" in text for text in texts]

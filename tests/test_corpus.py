@@ -82,7 +82,7 @@ class TestMostFrequent:
         assert self.pairs(None, self.documents[::-1]) == self.pairs(None)
 
 
-def test_sets_that_share_texts_begin_alike(texts):
+def test_sets_that_share_documents_begin_alike(texts):
     distinct = sorted(set(texts))
     whole = in_random_order(distinct, 3)
     assert whole != in_random_order(distinct, 4)

@@ -139,7 +139,7 @@ class TestFit:
         ):
             logged.set_params(device="nowhere").fit(texts)
 
-    def test_a_grid_search_runs_each_token_and_each_text_once(
+    def test_a_grid_search_runs_each_token_and_each_document_once(
         self, client, logged, log, texts, tmp_path
     ):
         labels = ["list" in text for text in texts]

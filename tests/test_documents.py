@@ -33,13 +33,13 @@ TEXTS = ["one text", "", "ünïcode 日本"]
     ],
     ids=lambda X: f"{type(X).__module__}.{type(X).__name__}",
 )
-def test_every_container_gives_the_same_plain_texts(X):
+def test_every_container_gives_the_same_plain_documents(X):
     documents = as_documents(X)
     assert documents == TEXTS
     assert set(map(type, documents)) == {str}
 
 
-def test_no_texts():
+def test_no_documents():
     assert as_documents([]) == []
     assert as_documents(pd.Series([], dtype=object)) == []
 
@@ -78,7 +78,7 @@ def test_the_input_is_not_changed():
         (csr_matrix([[1.0]]), TypeError, "csr_matrix"),
     ],
 )
-def test_what_is_not_texts_is_named(X, error, message):
+def test_what_is_not_documents_is_named(X, error, message):
     with pytest.raises(error, match=message):
         as_documents(X)
 

@@ -60,7 +60,7 @@ def assert_exact(tokenizer: FastTokenizer, words: Vocabulary, documents: list[st
 
 class TestTokens:
     @pytest.mark.parametrize("family", FAMILIES)
-    def test_real_and_awkward_texts(self, family):
+    def test_real_and_awkward_documents(self, family):
         tokenizer = FastTokenizer(vocabulary(family), RULES[family])
         for _ in range(2):  # new pieces, then cached ones
             assert_exact(tokenizer, vocabulary(family), [*awkward_texts(), *corpus()])

@@ -109,7 +109,7 @@ def test_quantized(quantize, closeness, minilm, minilm_path, docstrings):
     assert cosines.min() > closeness
 
 
-def test_long_texts_are_read_to_their_end(minilm, docstrings):
+def test_long_documents_are_read_to_their_end(minilm, docstrings):
     texts = [" ".join(docstrings)]
     rows, _ = minilm.table_.vocabulary.row_ids(texts)
     assert len(rows) > 5_000

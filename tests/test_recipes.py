@@ -24,6 +24,7 @@ from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._distill.recipes import exact_tokenizer, open_teacher
+from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.cuts import cut_rule
@@ -91,7 +92,7 @@ class TestEmbeddings:
 
     @pytest.mark.peers
     @pytest.mark.minilm
-    def test_of_real_texts_by_the_real_teacher(self, minilm_path, dataset):
+    def test_of_real_documents_by_the_real_teacher(self, minilm_path, dataset):
         texts = dataset("banking77").train_texts[:150] + dataset("20newsgroups").train_texts[:50]
         self.check(minilm_path, texts)
 
@@ -136,7 +137,21 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
     assert near > default > far
 
 
-def test_the_order_of_texts_does_not_matter(vectorizer, texts):
+def test_the_targets_are_smoothed_and_scaled(vectorizer, bert_folder, texts):
+    vectorizer.set_params(n_components=None, lexical_components=0, alpha=1e-3, max_length=62)
+    features = vectorizer.fit_transform(texts)
+    given = embeddings(bert_folder, list(texts))
+    _, values, directions = np.linalg.svd(given, full_matrices=False)
+    scales = column_scales(values**2 / (values**2).sum(), len(given))
+    errors = []
+    for targets in (given, smoothed(given), smoothed(given @ directions.T) * scales):
+        unit = targets / np.linalg.norm(targets, axis=1, keepdims=True)
+        errors.append(np.linalg.norm(features @ features.T - unit @ unit.T))
+    plain, without_scales, as_fitted = errors
+    assert as_fitted < 0.5 * without_scales < 0.5 * plain
+
+
+def test_the_order_of_documents_does_not_matter(vectorizer, texts):
     vectorizer.set_params(ngram_range=(1, 2), max_teacher_tokens=3000)
     with pytest.warns(UserWarning, match="The teacher read"):
         first = vectorizer.fit(texts).vectors_
@@ -145,7 +160,7 @@ def test_the_order_of_texts_does_not_matter(vectorizer, texts):
     np.testing.assert_array_equal(first, second)
 
 
-def test_directions_are_those_of_the_texts(vectorizer, bert_folder, texts):
+def test_directions_are_those_of_the_documents(vectorizer, bert_folder, texts):
     vectorizer.fit(texts)
     values = np.linalg.svd(embeddings(bert_folder, list(texts)), compute_uv=False)
     shares = values**2 / (values**2).sum()
@@ -231,7 +246,7 @@ class TestLexicalComponents:
         np.testing.assert_array_equal(both[:, :16], plain)
         assert both[:, 16:].any()
 
-    def test_more_than_texts(self, vectorizer, texts):
+    def test_more_than_documents(self, vectorizer, texts):
         with pytest.raises(ValueError, match=r"lexical_components=40 must be at most 30, the num"):
             vectorizer.set_params(lexical_components=40).fit(texts[:30])
 
@@ -305,7 +320,7 @@ class TestBudget:
             vectorizer.fit_transform(texts)
         assert caught[0].filename == __file__
 
-    def test_texts_that_come_again_cost_nothing(self, vectorizer, texts):
+    def test_duplicates_cost_nothing(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
 
     def test_unsigned_integers(self, vectorizer, texts):
@@ -325,7 +340,7 @@ class TestBudget:
         np.testing.assert_array_equal(first, again)
         assert not np.allclose(first, other)
 
-    def test_fewer_texts_than_components_within_it(self, vectorizer, texts):
+    def test_fewer_documents_than_components_within_it(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=100)
         with pytest.warns(UserWarning, match=r"The teacher read \d of"):
             assert vectorizer.fit_transform(texts).shape[1] == 20
@@ -408,7 +423,7 @@ class TestDegenerateInput:
             128, sum(map(bool, features[:, 0]))
         )
 
-    def test_no_text_with_a_known_token(self, vectorizer):
+    def test_no_text_with_an_in_vocabulary_token(self, vectorizer):
         with pytest.raises(ValueError, match="X has no document with an in-vocabulary token"):
             vectorizer.fit(["", "\u2603"])
         with pytest.raises(NotFittedError):
@@ -428,7 +443,7 @@ class TestDegenerateInput:
             assert np.isfinite(vectorizer.fit_transform(texts)).all()
 
     @pytest.mark.parametrize("n_documents", [1, 3, 10])
-    def test_fewer_texts_than_components(self, n_documents, vectorizer, texts):
+    def test_fewer_documents_than_components(self, n_documents, vectorizer, texts):
         vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
         assert vectorizer.n_components_ == 16
         assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
@@ -442,7 +457,7 @@ class TestDegenerateInput:
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.set_params(n_components=33).fit(texts)
 
-    def test_many_short_texts(self, vectorizer):
+    def test_many_short_documents(self, vectorizer):
         documents = [
             f"{a} {b}" for a in ["list", "names", "value", "set", "key"] for b in range(4000)
         ]

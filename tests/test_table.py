@@ -53,7 +53,7 @@ def test_neighbors_do_not_matter(table, texts):
     np.testing.assert_array_equal(together, alone)
 
 
-def test_texts_without_a_token_are_zero(table):
+def test_documents_without_a_token_are_zero(table):
     features = features_of(table, ["", "字", "[SEP]", "the"])
     assert features.any(axis=1).tolist() == [False, False, False, True]
     assert features_of(table, []).shape == (0, 8)

@@ -119,7 +119,7 @@ class TestFit:
         ],
     )
     @pytest.mark.parametrize("method", ["fit", "fit_transform"])
-    def test_bad_texts_are_told_before_anything_is_loaded(self, X, error, message, method):
+    def test_bad_documents_are_told_before_anything_is_loaded(self, X, error, message, method):
         with pytest.raises(error, match=message):
             getattr(StaticEmbeddingVectorizer(NO_MODEL), method)(X)
 
@@ -234,7 +234,7 @@ class TestTransform:
             tokens = published.encode(text, add_special_tokens=False).tokens
             assert rows.tolist() == [row_of_token[t] for t in tokens if t in row_of_token]
 
-    def test_a_tokenizer_that_looks_across_spaces_reads_whole_texts(self, tmp_path, capsys):
+    def test_a_tokenizer_that_looks_across_spaces_reads_whole_documents(self, tmp_path, capsys):
         folder = save_sentence_transformer("roberta", tmp_path)
         path = str(folder / "tokenizer.json")
         tokenizer = Tokenizer.from_file(path)
@@ -248,7 +248,7 @@ class TestTransform:
         assert vectorizer.table_.tokenizer.rule is None
         assert "uses the original one" in capsys.readouterr().out
 
-    def test_one_warning_counts_the_texts_without_a_known_token(self, fitted):
+    def test_one_warning_counts_the_documents_without_an_in_vocabulary_token(self, fitted):
         with pytest.warns(
             UserWarning, match="3 of 4 documents have no in-vocabulary token"
         ) as caught:
@@ -263,7 +263,7 @@ class TestTransform:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
 
-    def test_no_texts(self, fitted):
+    def test_no_documents(self, fitted):
         features = fitted.transform([])
         assert features.shape == (0, 8)
         assert features.dtype == np.float32

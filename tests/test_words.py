@@ -172,7 +172,7 @@ def test_parameters_of_the_class_are_checked():
         from_vectors(WORDS, VECTORS, quantize="int4")
 
 
-def test_what_needs_texts_waits_for_them(tmp_path):
+def test_what_needs_documents_waits_for_them(tmp_path):
     with pytest.raises(ValueError, match="min_df=1 needs documents: load without it, then set it"):
         from_vectors(WORDS, VECTORS, min_df=1)
     vectorizer = from_vectors(WORDS, VECTORS).set_params(min_df=1).fit(["a cat"])
