@@ -61,8 +61,8 @@ vectorizers = {
 }
 
 # %%
-# Speed is that of `transform` on the test documents: the best of five runs on one core, for the
-# teacher a single run on all cores. Accuracy is the mean of ten classifiers, each trained on five
+# Speed is that of `transform` on the test documents: the best of five runs on one core or, for the
+# teacher, a single run on all cores. Accuracy is the mean of ten classifiers, each trained on five
 # different labels per class.
 
 from time import perf_counter

@@ -63,7 +63,7 @@ print(f"sum {result.contributions.sum():.2f} + intercept {result.intercept:.2f}"
 print(f"= decision {result.decision:.2f} for {result.target!r} ({result.method})")
 
 # %%
-# "blur" and "photograph" speak for images, although no training document contains the
+# "blur" and "photograph" are evidence for images, although no training document contains the
 # word "photograph": its vector comes from the teacher, which puts it near the words of documents
 # about images.
 
@@ -84,8 +84,8 @@ for topic, table in token_importances(pipeline, top=6).groupby("target"):
 # %%
 # The document in colors
 # ----------------------
-# Blue tokens speak for a class and orange ones against it. "blur" speaks for images and for
-# signals, whose functions filter as well; "photograph" and "objects" make the difference. In a
+# Blue tokens are evidence for a class, and orange ones against it. "blur" is evidence for images
+# and for signals, whose functions also filter; "photograph" and "objects" make the difference. In a
 # notebook, a :class:`~sklearn_static.inspection.TokenContributionsDisplay` is shown as HTML;
 # `plot` draws it with matplotlib.
 

@@ -127,7 +127,7 @@ plt.show()
 
 # %%
 # With one or two labels per class, the bands are wide: much depends on which documents happen to be
-# labeled. On average static embeddings are ahead of TF-IDF, by the most with few labels. Those
+# labeled. On average static embeddings are ahead of TF-IDF, most of all with few labels. Those
 # fitted to the corpus are ahead of the default: the teacher has read all training documents, which
 # takes no labels. Here they are about as accurate as the embeddings of the teacher itself, but new
 # documents no longer need a transformer.

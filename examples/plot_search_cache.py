@@ -84,5 +84,5 @@ plt.show()
 
 # %%
 # With a cold cache, the first candidate waits until the teacher has read the vocabulary, and the
-# first one that is fitted to the corpus until it has read the documents. All other fits find what
+# first one fitted to the corpus, until the teacher has read the documents. All other fits find what
 # they need, as do all fits of the second search.

@@ -40,7 +40,7 @@ train, test, y_train, y_test = train_test_split(
 # Size and accuracy
 # -----------------
 # The teacher runs once: all candidates use its cached outputs. There are no LSA features, as they
-# would be the larger part of the smallest tables.
+# would be the larger part of the smallest models.
 
 import io
 

@@ -78,7 +78,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     alpha : float, default=0.3
         With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
-        features of the training documents overfit to the teacher's embeddings; larger values keep
+        token vectors overfit to the training documents; larger values keep
         all token vectors closer to a single linear map of the teacher's outputs for tokens.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
@@ -212,10 +212,10 @@ default="auto"
     -----
     With ``distill_on="corpus"``, the vectors of tokens and bigrams are the solution of a ridge
     regression: the sum of a document's vectors, divided by the square root of its number of tokens,
-    is fitted to the teacher's embedding of the document, scaled to unit length and moved toward
-    the embeddings of its nearest neighbors. The fit starts from the teacher's outputs for single
-    tokens, weighted as with ``distill_on="vocabulary"``, and has two steps: a linear map of these
-    outputs, which all tokens share and whose penalty minimizes the leave-one-out error, and a
+    is fitted to the teacher's embedding of the document, scaled to unit length, smoothed toward
+    its nearest neighbors, and slightly whitened. The fit starts from the teacher's outputs for
+    single tokens, weighted as with ``distill_on="vocabulary"``, and has two steps: a linear map of
+    these outputs, which all tokens share and whose penalty minimizes the leave-one-out error, and a
     correction for each vector. Bigrams are scaled by 1/sqrt(3).
 
     Tokenization is the teacher's own. Special and out-of-vocabulary tokens are ignored. A document

@@ -55,7 +55,7 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     token go to the logs of the workers.
 
     The workers of a client keep the vectorizer as long as the features exist. Only this client can
-    compute the features. If all workers that had the vectorizer have ended, call `transform` again.
+    compute the features. If all workers that held it have shut down, call `transform` again.
 
     Examples
     --------

@@ -224,7 +224,7 @@ def token_importances(estimator: Any, *, top: int = 20) -> Any:
     estimator : Pipeline or tuple (vectorizer, model)
         A fitted pipeline for which `token_contributions` is exact.
     top : int, default=20
-        Number of tokens per class, those with the largest weights. For outputs of a regressor or
+        Number of tokens with the largest weights per class. For outputs of a regressor or
         an outlier detector, the number of tokens with the largest and with the smallest weights.
 
     Returns

@@ -1,4 +1,4 @@
-"""What the features of documents are fitted to: the teacher's embeddings, denoised."""
+"""Targets of the fit to a corpus: the teacher's embeddings, smoothed and slightly whitened."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from sklearn.neighbors import NearestNeighbors
 # improve classifiers with few labels further, at the cost of similarity on other documents.
 _N_NEIGHBORS = 30
 _SMOOTHING = 0.3
-# In a small sample even the nearest documents are not near, ...
+# In a small sample, even the nearest documents are dissimilar, so there are fewer neighbors.
 _DOCUMENTS_PER_NEIGHBOR = 20
-# ... and the shares are noisy: with this many documents the exponent is half of its limit.
 _SCALING = 0.1
+# Shares are noisy in a small sample: with this many documents the exponent is half its limit.
 _HALF_AT = 1000
 # Bounds the search for neighbors, so that its time is linear in the number of documents.
 _CANDIDATES = 4096
-# Relative to the largest share; bounds the scale of directions that have next to nothing.
+# Relative to the largest share; limits the scale of directions with almost no share.
 _LEAST_SHARE = 1e-3
 
 
@@ -23,15 +23,15 @@ def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Move each embedding toward the mean of its nearest neighbors.
 
     With Y the embeddings and N the mean of the 30 nearest ones, itself included, the
-    result is ``0.7 Y + 0.3 N``. Sums of token vectors cannot reproduce what is peculiar to one
-    document; what it shares with its neighbors is its topic. Fewer than 600 documents have one
-    neighbor for every 20 of them, and fewer than 40 stay as they are.
+    result is ``0.7 Y + 0.3 N``. Sums of token vectors cannot reproduce what is specific to one
+    document; what it shares with its neighbors is its topic. With fewer than 600 documents, there
+    is one neighbor for every 20 documents; with fewer than 40, the embeddings are unchanged.
 
     Parameters
     ----------
     embeddings : ndarray of float32, shape (n_documents, n_components)
-        The teacher's embeddings along the leading directions, in random order: neighbors are
-        sought among the first 4,096.
+        The teacher's embeddings along the leading directions, in random order, since neighbors are
+        searched for among the first 4,096.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def column_scales(shares: NDArray[np.float64], n_documents: int) -> NDArray[np.float32]:
-    """Weight the leading directions a little less.
+    """Compute factors that slightly scale down the leading directions.
 
     A direction is scaled by ``share ** -p``. Whitening [1]_ has p = 0.5; with n documents, p is
     ``0.1 n / (n + 1000)``.
@@ -59,12 +59,12 @@ def column_scales(shares: NDArray[np.float64], n_documents: int) -> NDArray[np.f
     shares : ndarray of float64, shape (n_components,)
         Share of the embeddings' squared length along each direction.
     n_documents : int
-        How many embeddings the shares were estimated from.
+        Number of embeddings from which the shares were estimated.
 
     Returns
     -------
     scales : ndarray of float32, shape (n_components,)
-        One factor for each direction; they preserve the mean squared length of the embeddings.
+        One factor for each direction. Scaling preserves the mean squared length of the embeddings.
 
     References
     ----------
