@@ -49,6 +49,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     weights them by Zipf's law (Model2Vec [1]_, SIF [2]_). `transform` then pools the vectors of a
     document's tokens, and needs neither the model nor torch.
 
+    Read more in the :doc:`User Guide </guide/index>`, where :doc:`/guide/parameters` groups the
+    parameters by purpose.
+
     Parameters
     ----------
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
