@@ -21,7 +21,7 @@ class Method:
 
 HEADER = ("Features", "All labels, %", "8 labels per class, %", "Documents per second")
 METHODS = {
-    "corpus": Method('``distill_on="corpus"``', "sklearn-static,\ncorpus", (0, 18)),
+    "corpus": Method('``distill_on="corpus"``', "sklearn-static,\ncorpus", (0, 10)),
     "vocabulary": Method('``distill_on="vocabulary"``', "sklearn-static,\nvocabulary", (0, -84)),
     "model2vec": Method("model2vec, distilled from the same teacher", "model2vec", (0, 12)),
     "TF-IDF (1, 2)": Method("TF-IDF, words and bigrams", "TF-IDF*", (0, 14)),
@@ -81,13 +81,13 @@ def draw(points: dict[str, Point]) -> None:
         axes.plot(x, y[0], "o", color=color, markersize=9)
         axes.plot(x, y[1], "o", color=color, markersize=9, markerfacecolor="white")
         offset = {"xytext": method.offset, "textcoords": "offset points"}
-        axes.annotate(method.label, (x, y[0]), **offset, ha="center", color=color)
+        axes.annotate(method.label, (x, max(y)), **offset, ha="center", color=color)
     axes.plot([], [], "o", color="#555", label="all labels")
     axes.plot([], [], "o", color="#555", markerfacecolor="white", label="8 labels per class")
     axes.set(
         xscale="log",
         xlim=(90, 3e6),
-        ylim=(72, 105),
+        ylim=(72, 106),
         xlabel="documents per second, one thread (log scale)",
         ylabel="accuracy, % of the teacher's",
     )
