@@ -129,5 +129,5 @@ plt.show()
 # With one or two labels per class, the bands are wide: much depends on which documents happen to be
 # labeled. On average static embeddings are ahead of TF-IDF, most of all with few labels. Those
 # fitted to the corpus are ahead of the default: the teacher has read all training documents, which
-# takes no labels. Here they are about as accurate as the embeddings of the teacher itself, but new
-# documents no longer need a transformer.
+# takes no labels. Here they are even more accurate than the embeddings of the teacher itself, since
+# the fit smooths these, and new documents no longer need a transformer.
