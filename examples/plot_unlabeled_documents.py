@@ -99,5 +99,5 @@ ax.grid(axis="y", alpha=0.3)
 plt.show()
 
 # %%
-# The unlabeled documents add several points of accuracy in almost every draw, without any additional
-# label.
+# The unlabeled documents add several points of accuracy in almost every draw, without any
+# additional label.
