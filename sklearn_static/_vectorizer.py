@@ -49,8 +49,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     weights them by Zipf's law (Model2Vec [1]_, SIF [2]_). `transform` then pools the vectors of a
     document's tokens, and needs neither the model nor torch.
 
-    Read more in the :doc:`User Guide </guide/index>`, where :doc:`/guide/parameters` groups the
-    parameters by purpose.
+    Read more in the :doc:`User Guide </guide/index>`. The parameters are in the order of
+    :doc:`/guide/parameters`, which groups them by purpose.
 
     Parameters
     ----------
@@ -62,6 +62,13 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         parameters of the distillation are ignored. A leading ``~`` is expanded. `from_vectors` sets
         a `StaticTable` here.
 
+    distill_on : {"vocabulary", "corpus"}, default="vocabulary"
+        "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
+        by PCA and Zipf's law. "corpus" also runs the teacher on the documents given to `fit` and
+        fits the token vectors so that the features of a document approximate its embedding.
+        This takes as long as the teacher needs for the documents. If the documents to classify
+        resemble these, accuracy is close to the teacher's own.
+
     n_components : int, float or None, default=256
         Number of features, excluding those of `lexical_components`. An int is the number of
         principal components of the teacher's outputs for tokens or, with
@@ -72,17 +79,18 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         for tokens. A static embedding model is never reduced: the default 256 then means its own
         dimension, and any other number raises an error.
 
-    distill_on : {"vocabulary", "corpus"}, default="vocabulary"
-        "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
-        by PCA and Zipf's law. "corpus" also runs the teacher on the documents given to `fit` and
-        fits the token vectors so that the features of a document approximate its embedding.
-        This takes as long as the teacher needs for the documents. If the documents to classify
-        resemble these, accuracy is close to the teacher's own.
+    lexical_components : int or "auto", default="auto"
+        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
+        appended last; at most the number of documents with an in-vocabulary token. They represent
+        the words of a document, the other features its meaning; classifiers with many labels
+        benefit most. "auto" is 128, or that number of documents if it is smaller, but 0 for a
+        static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
+        the features do not depend on the documents given to `fit`.
 
-    alpha : float, default=0.3
-        With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
-        token vectors overfit to the training documents; larger values keep
-        all token vectors closer to a single linear map of the teacher's outputs for tokens.
+    sif_coefficient : float or None, default=1e-4
+        The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
+        Zipf's law, given its rank in the teacher's vocabulary [2]_. None gives all tokens the
+        weight 1. With ``distill_on="corpus"``, the fit starts from these weights.
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
         (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by
@@ -96,13 +104,24 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         the number of tokens is not limited (use `min_df`), and this is not the number of features,
         which is `n_components` plus `lexical_components`.
 
-    lexical_components : int or "auto", default="auto"
-        Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
-        appended last; at most the number of documents with an in-vocabulary token. They represent
-        the words of a document, the other features its meaning; classifiers with many labels
-        benefit most. "auto" is 128, or that number of documents if it is smaller, but 0 for a
-        static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
-        the features do not depend on the documents given to `fit`.
+    min_df : int or float, default=0
+        Tokens and bigrams with a document frequency below this are dropped, which makes the
+        model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
+        a float in [0, 1] a share of them: 1 is one document, 1.0 is all of them. `transform`
+        ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
+
+    norm : {"l2"} or None, default="l2"
+        "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
+        assumes. None divides the sum of a document's vectors by its number of tokens.
+
+    pooling : {"auto", "mean", "cls", "last"}, default="auto"
+        How the teacher's outputs for a token and the special tokens around it are pooled into
+        one vector. "auto" uses the teacher's own setting; a plain transformer gets the mean.
+
+    alpha : float, default=0.3
+        With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
+        token vectors overfit to the training documents; larger values keep
+        all token vectors closer to a single linear map of the teacher's outputs for tokens.
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, the maximum number of tokens of documents that the teacher
@@ -110,28 +129,10 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         documents have more tokens, a sample is drawn with `random_state` and a warning reports how
         many documents were read. Long documents are truncated to the teacher's maximum length.
 
-    sif_coefficient : float or None, default=1e-4
-        The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
-        Zipf's law, given its rank in the teacher's vocabulary [2]_. None gives all tokens the
-        weight 1. With ``distill_on="corpus"``, the fit starts from these weights.
-
-    pooling : {"auto", "mean", "cls", "last"}, default="auto"
-        How the teacher's outputs for a token and the special tokens around it are pooled into
-        one vector. "auto" uses the teacher's own setting; a plain transformer gets the mean.
-
-    norm : {"l2"} or None, default="l2"
-        "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
-        assumes. None divides the sum of a document's vectors by its number of tokens.
-
-    quantize : {"float16", "int8"} or None, default=None
-        How the token vectors are stored. None is float32, or the type of a static embedding model.
-        "int8" uses one float scale per token and a quarter of the memory.
-
-    min_df : int or float, default=0
-        Tokens and bigrams with a document frequency below this are dropped, which makes the
-        model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
-        a float in [0, 1] a share of them: 1 is one document, 1.0 is all of them. `transform`
-        ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the sample of documents if their tokens exceed `max_teacher_tokens`, and of the LSA
+        solver. None is the same as 0, so that all candidates of a search share the cached outputs.
+        The order of the documents does not matter.
 
     max_length : int or None, default=None
         Documents are truncated to this number of tokens, including out-of-vocabulary tokens. None
@@ -140,6 +141,18 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     missing : {"error", "empty"}, default="error"
         How to treat nulls in X (None, NaN, NA): raise an error that names the rows, or treat
         them as empty documents.
+
+    quantize : {"float16", "int8"} or None, default=None
+        How the token vectors are stored. None is float32, or the type of a static embedding model.
+        "int8" uses one float scale per token and a quarter of the memory.
+
+    device : str or None, default=None
+        The torch device that runs the teacher, such as "cpu" or "cuda:1". None selects the best
+        available device.
+
+    batch_size : int, default=256
+        Number of single tokens, or of documents with up to 32 tokens, per forward pass of the
+        teacher; it is reduced for longer documents.
 
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface, \
 default="auto"
@@ -155,19 +168,11 @@ default="auto"
     revision : str or None, default=None
         Branch, tag or commit of the model on the Hugging Face Hub.
 
-    device : str or None, default=None
-        The torch device that runs the teacher, such as "cpu" or "cuda:1". None selects the best
-        available device.
-
-    batch_size : int, default=256
-        Number of single tokens, or of documents with up to 32 tokens, per forward pass of the
-        teacher; it is reduced for longer documents.
+    local_files_only : bool, default=False
+        Whether to use only models that are already on this machine, without network access.
 
     trust_remote_code : bool, default=False
         Whether to run code that comes with the model.
-
-    local_files_only : bool, default=False
-        Whether to use only models that are already on this machine, without network access.
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
@@ -180,11 +185,6 @@ default="auto"
     verbose : int, default=0
         If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs, and
         reports a tokenizer that the compiled engine cannot reproduce.
-
-    random_state : int, RandomState instance or None, default=None
-        Seed of the sample of documents if their tokens exceed `max_teacher_tokens`, and of the LSA
-        solver. None is the same as 0, so that all candidates of a search share the cached outputs.
-        The order of the documents does not matter.
 
     Attributes
     ----------
@@ -255,32 +255,32 @@ default="auto"
     )
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 (as in scikit-learn)
         "model": [str, os.PathLike, StaticTable],
+        "distill_on": [StrOptions({"vocabulary", "corpus"})],
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
-        "distill_on": [StrOptions({"vocabulary", "corpus"})],
-        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
         "ngram_range": [Options(tuple, {(1, 1), (1, 2)})],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
-        "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-        "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
-        "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
-        "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
         "min_df": [
             Interval(Integral, 0, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="both"),
         ],
+        "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
         "quantize": [StrOptions({"float16", "int8"}), None],
-        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-        "revision": [str, None],
         "device": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "trust_remote_code": ["boolean"],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
+        "revision": [str, None],
         "local_files_only": ["boolean"],
+        "trust_remote_code": ["boolean"],
         "verbose": ["verbose"],
-        "random_state": ["random_state"],
         **_OF_TRANSFORM,
     }
 
@@ -288,54 +288,54 @@ default="auto"
         self,
         model: str | os.PathLike[str] | StaticTable = "sentence-transformers/all-MiniLM-L6-v2",
         *,
-        n_components: float | None = _DEFAULT_COMPONENTS,
         distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
-        alpha: float = 0.3,
+        n_components: float | None = _DEFAULT_COMPONENTS,
+        lexical_components: int | Literal["auto"] = "auto",
+        sif_coefficient: float | None = 1e-4,
         ngram_range: tuple[int, int] = (1, 1),
         max_features: int | None = 30_000,
-        lexical_components: int | Literal["auto"] = "auto",
-        max_teacher_tokens: int | None = 500_000,
-        sif_coefficient: float | None = 1e-4,
-        pooling: Literal["auto", "mean", "cls", "last"] = "auto",
-        norm: Literal["l2"] | None = "l2",
-        quantize: Literal["float16", "int8"] | None = None,
         min_df: float = 0,
+        norm: Literal["l2"] | None = "l2",
+        pooling: Literal["auto", "mean", "cls", "last"] = "auto",
+        alpha: float = 0.3,
+        max_teacher_tokens: int | None = 500_000,
+        random_state: int | np.random.RandomState | None = None,
         max_length: int | None = None,
         missing: Literal["error", "empty"] = "error",
-        memory: Any = "auto",
-        revision: str | None = None,
+        quantize: Literal["float16", "int8"] | None = None,
         device: str | None = None,
         batch_size: int = 256,
-        trust_remote_code: bool = False,
+        memory: Any = "auto",
+        revision: str | None = None,
         local_files_only: bool = False,
+        trust_remote_code: bool = False,
         n_jobs: int | None = None,
         verbose: int = 0,
-        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.model = model
-        self.n_components = n_components
         self.distill_on = distill_on
-        self.alpha = alpha
+        self.n_components = n_components
+        self.lexical_components = lexical_components
+        self.sif_coefficient = sif_coefficient
         self.ngram_range = ngram_range
         self.max_features = max_features
-        self.lexical_components = lexical_components
-        self.max_teacher_tokens = max_teacher_tokens
-        self.sif_coefficient = sif_coefficient
-        self.pooling = pooling
-        self.norm = norm
-        self.quantize = quantize
         self.min_df = min_df
+        self.norm = norm
+        self.pooling = pooling
+        self.alpha = alpha
+        self.max_teacher_tokens = max_teacher_tokens
+        self.random_state = random_state
         self.max_length = max_length
         self.missing = missing
-        self.memory = memory
-        self.revision = revision
+        self.quantize = quantize
         self.device = device
         self.batch_size = batch_size
-        self.trust_remote_code = trust_remote_code
+        self.memory = memory
+        self.revision = revision
         self.local_files_only = local_files_only
+        self.trust_remote_code = trust_remote_code
         self.n_jobs = n_jobs
         self.verbose = verbose
-        self.random_state = random_state
 
     @classmethod
     def from_pretrained(
