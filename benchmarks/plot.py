@@ -45,7 +45,7 @@ def summary() -> dict[str, Point]:
         row[""]: float(row["documents/s"].replace(",", ""))
         for row in (*read("speed_banking77"), *read("speed_teacher"))
     }
-    ratios = {row["table"]: row["against float32"] for row in read("speed_quantized")}
+    ratios = {row["token vectors"]: row["against float32"] for row in read("speed_quantized")}
     ours = measured["new documents"] * float(ratios["float32, 128 LSA features"].removesuffix(" x"))
     speeds = {
         "teacher": measured["the teacher, short documents"],

@@ -149,7 +149,7 @@ def measure_documents(
         "corpus (1, 2)": {"distill_on": "corpus", "ngram_range": (1, 2)},
     }
     title = "All labels of the documents / 8 per class, mean of 3 draws of documents."
-    header = ("set, documents", *contenders, "corpus (1, 2), fitted to all documents")
+    header = ("data set, documents", *contenders, "corpus (1, 2), fitted to all documents")
     with tables.table("few_documents", *header, title=title) as add:
         for name in sets:
             split = load(name, data)

@@ -63,7 +63,7 @@ def main() -> None:
     documents = data.train_documents[::10][:N_DOCUMENTS]
     labels = data.train_labels[::10][:N_DOCUMENTS]
     print(machine())
-    header = ("search", "seconds", "inputs run by the teacher", "of these distinct")
+    header = ("search", "seconds", "inputs run by the teacher", "distinct inputs")
     with (
         Results(not options.quick).table("search", *header) as add,
         tempfile.TemporaryDirectory() as root,

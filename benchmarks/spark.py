@@ -87,7 +87,7 @@ def main() -> None:
         start = time.perf_counter()
         for first in range(0, n, 50_000):
             vectorizer.transform(made(given, pd.Series(range(first, min(first + 50_000, n)))))
-        row("one process, with making the documents", time.perf_counter() - start)
+        row("one process, including making the documents", time.perf_counter() - start)
         for n_cores in (1, 2):
             made_only, transformed = measure(vectorizer, given, n, n_cores)
             name = f"Spark, {n_cores} core{'s' * (n_cores > 1)}"

@@ -201,7 +201,7 @@ def storage_table(
     for quantize, vectorizer in vectorizers.items():
         contenders[quantize] = partial(vectorizer.transform, documents)
     result = medians(contenders, rounds)
-    with tables.table("speed_quantized", "table", "M words/s", "against float32") as add:
+    with tables.table("speed_quantized", "token vectors", "M words/s", "against float32") as add:
         for name, seconds in result.items():
             speed = n_words(documents) / seconds / 1e6
             add(name, f"{speed:.2f}", f"{result['float32'] / seconds:.2f} x")
@@ -267,7 +267,7 @@ def bigrams_table(
         contenders[label] = partial(vectorizer.transform, documents)
     result = medians(contenders, rounds)
     title = f"{name}, fitted to {len(training):,} documents, 384 features, one thread"
-    header = ("rows", "MB", "``fit``, warm, s", "M words/s")
+    header = ("vectors", "MB", "``fit``, warm, s", "M words/s")
     with tables.table(f"bigrams_{name}", "", *header, title=title) as add:
         for label, vectorizer in vectorizers.items():
             table = vectorizer.table_.stored
