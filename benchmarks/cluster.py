@@ -118,7 +118,7 @@ def measure_transform(tables: Results, given: list[str], n: int) -> None:
     vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given[:10])
     megabytes = len(pickle.dumps(vectorizer)) / 1e6
     title = f"transform, {n:,} short documents; the vectorizer has {megabytes:.0f} MB"
-    with tables.table("cluster_transform", "", "first 1 %, s", *COLUMNS, title=title) as add:
+    with tables.table("cluster_transform", "", "first 1%, s", *COLUMNS, title=title) as add:
         meter = Meter(None)
         for partition in range(-(-n // PER_PARTITION)):
             documents(given, partition, n)

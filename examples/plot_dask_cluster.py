@@ -74,6 +74,6 @@ for ax, query, scores in zip(axes.flat, queries, similarity.T, strict=True):
 plt.show()
 
 # %%
-# "Sailboat" matches a word of the query, "ferry" and "crying face" its meaning. Names that are
-# mostly syllables of other languages, such as "sadhe", are split into tokens that mean something
+# "Sailboat" matches a word of the query, "ferry" and "crying face" its meaning. Names of
+# letters and syllables in other scripts, such as "sadhe", are split into tokens that mean something
 # else, and are found by mistake.

@@ -10,8 +10,8 @@ neither torch nor the transformer is needed.
 # %%
 # Documents with classes
 # ----------------------
-# The documents are docstrings up to their first section, which come with every installation of
-# scikit-learn. Package names are masked, as they would give the answer away.
+# The documents are docstrings, up to their first section, of packages that come with every
+# installation of scikit-learn. Package names are masked, as they would give the answer away.
 
 import importlib
 import inspect
