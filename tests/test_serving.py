@@ -247,7 +247,8 @@ def test_load(n_workers, model, texts, monkeypatch):
     for load in (figures.one, figures.many, figures.batch):
         assert load.requests > 1
         assert 0 < load.median <= load.p99
-        assert load.processors > 0
+    # The clock of a process has ticks of 10 ms: of the others, too few requests are sent.
+    assert figures.many.processors > 0
     assert len(figures.private) == len(figures.proportional) == n_workers
     assert all(p > 0 for p in figures.private)
 
