@@ -1,4 +1,4 @@
-"""Corpus distillation: fits rows whose sums approximate the teacher's embeddings of documents."""
+"""Corpus distillation: fits rows whose sums approximate targets of the documents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,13 +33,13 @@ def fit_rows(
     lengths: NDArray[np.int64],
     outputs: NDArray[np.float64],
     start: NDArray[np.float64],
-    embeddings: NDArray[np.float32],
+    targets: NDArray[np.float32],
     alpha: float,
 ) -> NDArray[np.float32]:
-    """Find the rows whose sums approximate the teacher's embeddings.
+    """Find the rows whose sums approximate the targets of the documents.
 
     Let Z be the counts divided by the square root of the documents' lengths, M the outputs, S the
-    start and Y the embeddings. The start is scaled to ``c S`` with ``c = argmin |Z c S - Y|^2``. A
+    start and Y the targets. The start is scaled to ``c S`` with ``c = argmin |Z c S - Y|^2``. A
     shared map ``B = argmin |Z M B - (Y - Z c S)|^2 + eps |B|^2`` moves all tokens, including those
     that occur in no document; eps minimizes the leave-one-out error, so that few documents move
     them little. Each row then gets its own correction,
@@ -55,9 +55,9 @@ def fit_rows(
     outputs : ndarray of float64, shape (n_tokens, dimension)
         The teacher's centered output for each token.
     start : ndarray of float64, shape (n_tokens, n_components)
-        The token vectors of ``distill_on="vocabulary"``.
-    embeddings : ndarray of float32, shape (n_documents, n_components)
-        The targets of the sums.
+        The outputs along the directions of the targets, scaled like these, with SIF weights.
+    targets : ndarray of float32, shape (n_documents, n_components)
+        The teacher's embeddings, smoothed and scaled.
     alpha : float
         Strength of the ridge penalty; larger values keep the rows closer to the shared map.
 
@@ -78,8 +78,8 @@ def fit_rows(
     scaled = (by_length @ counts @ diags(weights)).tocsr().astype(np.float32)
     tokens = scaled[:, :n_tokens]
     sums = tokens @ start
-    scale = np.vdot(sums, embeddings) / (np.vdot(sums, sums) or 1)
-    rest = embeddings - scale * sums
+    scale = np.vdot(sums, targets) / (np.vdot(sums, sums) or 1)
+    rest = targets - scale * sums
     mean_outputs = tokens @ outputs
     shared_map = _map(mean_outputs, rest)
     rest = (rest - mean_outputs @ shared_map).astype(np.float32)
