@@ -35,8 +35,9 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.inputs import usable_tokens
-from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve import FastTokenizer, Pooler
 from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.documents import as_documents, batches
 from sklearn_static._serve.table import StaticTable
 
 MODEL = str(get_model_path())
@@ -121,6 +122,49 @@ def transform_table(
             ratios = (f"{peer / seconds:.1f} x" for peer in (alone, together, hashing))
             speed = f"{words / seconds / 1e6:.2f}"
             add(who, speed, f"{len(second) / seconds:,.0f}", *ratios)
+
+
+def step_seconds(
+    ours: StaticEmbeddingVectorizer, documents: list[str], rounds: int
+) -> tuple[int, dict[str, float]]:
+    """Give the number of tokens, and the seconds of each step of transform in one thread."""
+    table = ours.table_
+    pooler = Pooler(table.stored, None, None, len(table.vocabulary))
+    texts = [documents[batch] for batch in batches(documents)]
+    tokens = [table.tokenizer.tokenize(batch) for batch in texts]
+    targets = [np.zeros((len(batch), table.n_components), dtype=np.float32) for batch in texts]
+
+    def tokenize() -> None:
+        for batch in texts:
+            table.tokenizer.tokenize(batch)
+
+    def pool() -> None:
+        for batch, target in zip(tokens, targets, strict=True):
+            pooler.pool(batch, target, max_length=None, unit_length=True)
+
+    contenders: Contenders = {
+        "checking X, splitting it into batches": lambda: list(batches(as_documents(documents))),
+        "tokenization": tokenize,
+        "pooling": pool,
+        "transform": lambda: ours.transform(documents),
+    }
+    seconds = medians(contenders, rounds)
+    whole = seconds.pop("transform")
+    n_tokens = sum(len(batch.to_arrays()[0]) for batch in tokens)
+    return n_tokens, seconds | {"the rest": whole - sum(seconds.values()), "all": whole}
+
+
+def steps_table(
+    tables: Results, ours: StaticEmbeddingVectorizer, sets: dict[str, list[str]], rounds: int
+) -> None:
+    """Where the time of transform goes."""
+    columns = {}
+    for name, documents in sets.items():
+        n_tokens, seconds = step_seconds(ours, documents, rounds)
+        columns[f"{name} ({len(documents):,} documents, {n_tokens:,} tokens)"] = seconds
+    with tables.table("steps", "step, milliseconds", *columns) as add:
+        for step in seconds:
+            add(step, *(f"{column[step] * 1e3:.1f}" for column in columns.values()))
 
 
 def teacher_table(tables: Results, documents: list[str]) -> None:
@@ -390,6 +434,7 @@ def main() -> None:
         ),
     ):
         transform_table(tables, name, title, documents, ours, model2vec, rounds)
+    steps_table(tables, ours, {"banking77": short, "20newsgroups": long[:2000]}, 10 * rounds)
     teacher_table(tables, short)
     # A process of its own, as the threads of the tokenizer cannot be changed in this one.
     subprocess.run([sys.executable, *sys.argv, "--tokenizers"], check=True)

@@ -1,6 +1,8 @@
 """Sphinx configuration."""
 
+import re
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from docutils.nodes import SkipNode
@@ -129,6 +131,29 @@ def _block_math(writer: Any, node: Any) -> None:
     raise SkipNode
 
 
+_GUIDE = Path(__file__).parent / "guide/parameters.rst"
+# The first parameter of each section of the guide, and the title of the section.
+_GROUPS = {
+    parameter: title
+    for title, parameter in re.findall(
+        r"^(.+)\n-+\n\n``(\w+)``", _GUIDE.read_text("utf-8"), re.MULTILINE
+    )
+}
+
+
+def _group_parameters(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Put the titles of the guide above the parameters of the estimator, which numpydoc lists."""
+    if name != "sklearn_static.StaticEmbeddingVectorizer":
+        return
+    for i in reversed(range(len(lines))):
+        parameter = re.match(r"    \*\*(\w+)\*\* : ", lines[i])
+        if parameter and parameter[1] in _GROUPS:
+            lines[i:i] = [f"    .. rubric:: {_GROUPS[parameter[1]]}", ""]
+
+
 def setup(app: Any) -> None:
     """Write formulas as MathML, which browsers show without a script from the network."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    app.connect("autodoc-process-docstring", _group_parameters, priority=900)  # after numpydoc

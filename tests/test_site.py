@@ -8,6 +8,7 @@ import threading
 from functools import cache
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from inspect import signature
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -192,3 +193,14 @@ def test_link_from_the_html_representation():
     link = StaticEmbeddingVectorizer()._get_doc_link()
     assert link.startswith(ADDRESS)
     assert (SITE / link.removeprefix(ADDRESS)).exists()
+
+
+def test_parameters_are_grouped_as_in_the_guide():
+    guide = (SITE / "guide/parameters.html").read_text(encoding="utf-8")
+    name = "generated/sklearn_static.StaticEmbeddingVectorizer.html"
+    page = (SITE / name).read_text(encoding="utf-8")
+    titles = re.findall('<p class="rubric">(.*?)</p>', page)
+    assert titles[: titles.index("Notes")] == re.findall("<h2>(.*?)<a", guide)
+    parameters = re.findall("<dt>(<code.*?)</dt>", guide)
+    names = re.findall(r'<span class="pre">(\w+)</span>', "".join(parameters))
+    assert names == list(signature(StaticEmbeddingVectorizer).parameters)
