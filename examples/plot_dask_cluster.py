@@ -74,6 +74,6 @@ for ax, query, scores in zip(axes.flat, queries, similarity.T, strict=True):
 plt.show()
 
 # %%
-# "Sailboat" matches a word of the query, "ferry" and "crying face" its meaning. Names of
-# letters and syllables in other scripts, such as "sadhe", are split into tokens that mean something
-# else, and are found by mistake.
+# "Sailboat" resembles a word of its query; "ferry" and "crying face" match the meaning of theirs.
+# Names of letters and syllables in other scripts, such as "sadhe", are split into tokens that mean
+# something else, and are found by mistake.

@@ -2,8 +2,8 @@
 Few labels
 ==========
 
-Labels are expensive; documents are not. How accurate is a classifier with one, two, four ... labels
-per class, and which features help most? This example compares
+Labels are expensive; documents are not. How accurate is a classifier with one, two, four, ...
+labels per class, and which features help most? This example compares
 
 * TF-IDF,
 * static embeddings, as :class:`~sklearn_static.StaticEmbeddingVectorizer` makes them by default,
@@ -129,5 +129,5 @@ plt.show()
 # With one or two labels per class, the bands are wide: much depends on which documents happen to be
 # labeled. On average static embeddings are ahead of TF-IDF, most of all with few labels. Those
 # fitted to the corpus are ahead of the default: the teacher has read all training documents, which
-# takes no labels. Here they are even more accurate than the embeddings of the teacher itself, since
-# the fit smooths these, and new documents no longer need a transformer.
+# requires no labels. Here they are even more accurate than the embeddings of the teacher itself,
+# since the fit smooths these, and new documents no longer need a transformer.

@@ -3,7 +3,7 @@ Semantic search
 ===============
 
 Lexical search finds documents that contain the words of the query. Semantic search also finds those
-that say the same in other words. Static embeddings do this with
+that say the same thing in other words. Static embeddings do this with
 :class:`~sklearn.neighbors.NearestNeighbors`, without a transformer at query time. This example
 measures how often each of them finds the right paragraph.
 """
@@ -81,4 +81,4 @@ plt.show()
 # %%
 # Summaries and paragraphs share many exact words, which favors TF-IDF: in the first ten results, it
 # is better than the default static embeddings. Static embeddings fitted to the paragraphs are
-# better than both: with ten results, they find four of five paragraphs.
+# better than both: with ten results, they find four out of five paragraphs.

@@ -2,7 +2,7 @@
 Unlabeled documents
 ===================
 
-Often only a few of thousands of documents have labels. `fit` of
+Often only a few out of thousands of documents have labels. `fit` of
 :class:`~sklearn_static.StaticEmbeddingVectorizer` needs no labels, so fit it to all documents once
 and wrap it in a :class:`~sklearn.frozen.FrozenEstimator`: the pipeline that is trained on the
 labeled documents then does not refit it.

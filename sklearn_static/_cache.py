@@ -135,8 +135,8 @@ def cache_folder(memory: Any) -> Path | None:
         from platformdirs import user_cache_path  # not needed to serve
 
         return user_cache_path("sklearn-static", appauthor=False)
-    # Only the folder of a joblib.Memory is used: its one file per document would take longer than
-    # the teacher.
+    # Only the folder of a joblib.Memory is used: to store one file per document would take
+    # longer than to run the teacher.
     if isinstance(memory, Memory) and memory.backend == "local" and memory.location is not None:
         return Path(memory.location, "sklearn_static")
     return None
@@ -210,12 +210,12 @@ class Store:
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Lock a work, so that other processes and threads do not do the same.
+        """Lock a task, so that other processes and threads do not do the same.
 
         Parameters
         ----------
         name : str
-            The name of the work; several names may share a lock.
+            The name of the task; several names may share a lock.
         wait : bool
             Whether to wait until the lock is free.
 

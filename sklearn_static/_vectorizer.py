@@ -385,8 +385,8 @@ default="auto"
         static = read_static(source)
         if static is None:
             raise ValueError(
-                f"model={source.model!r} is not a static embedding model of model2vec or "
-                "sentence-transformers; to distill it, pass it as model and call fit."
+                f"name_or_folder={source.model!r} is not a static embedding model of model2vec or "
+                "sentence-transformers; to distill it, pass it as the parameter model and call fit."
             )
         if "norm" not in parameters:
             vectorizer.norm = "l2" if static.normalize else None
@@ -407,7 +407,7 @@ default="auto"
         """Create a vectorizer from word vectors such as those of GloVe, word2vec or fastText.
 
         Unless a `tokenizer` is given, documents are split into runs of letters and digits and runs
-        of other characters; out-of-vocabulary tokens are ignored. Words that can never be a token,
+        of other characters; out-of-vocabulary tokens are ignored. Words that can never be tokens,
         such as "don't" or "new york", are dropped with a warning.
 
         Parameters
@@ -450,7 +450,7 @@ default="auto"
         Warns
         -----
         UserWarning
-            If some words are duplicates, or can never be a token.
+            If some words are duplicates, or can never be tokens.
 
         Examples
         --------

@@ -438,7 +438,7 @@ class TokenContributionsDisplay:
     def _method(self) -> str:
         if self.contributions.method == "exact":
             return "exact: the tokens and the intercept sum to the decision"
-        return "occlusion: the change of the decision when the token is removed"
+        return "occlusion: the change in the decision when the token is removed"
 
     def _sum_of(self) -> str:
         result = self.contributions

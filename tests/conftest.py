@@ -71,7 +71,7 @@ def pipeline(fitted, texts, classes):
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    """The folder of org/tiny's files in the hub's cache in tmp_path."""
+    """The folder of org/tiny's files in the Hub's cache in tmp_path."""
     repo = tmp_path / "models--org--tiny"
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text("c0ffee")

@@ -15,7 +15,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 @contextmanager
 def serving(folder: Path, model: str = "org/tiny") -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder as a model of the hub; yield the address and the log of requests."""
+    """Serve a folder as a model of the Hub; yield the address and the log of requests."""
     log: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

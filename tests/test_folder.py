@@ -91,7 +91,7 @@ print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").finge
         assert len(found | {now}) == 3
 
     def test_the_commit_is_the_fingerprint(self, tmp_path):
-        """On the hub, also below a folder that is called as the one of all commits."""
+        """On the Hub, also below a folder that is called as the one of all commits."""
         cache = tmp_path / "snapshots" / "cache"
         found = set()
         for commit in ("c0ffee", "decade"):

@@ -338,7 +338,7 @@ class TestDamage:
         ("tensors", "message"),
         [
             ({"embeddings": np.zeros((9, 4), "f4")}, r"embeddings has shape \(9, 4\), but"),
-            ({"embeddings": np.zeros(9, "f4")}, "must have two dimensions, got"),
+            ({"embeddings": np.zeros(9, "f4")}, "must have rows and columns, got"),
             ({"embeddings": np.zeros((407, 4), "i8")}, "must be one of .*, got I64"),
             (
                 {"embeddings": np.full((407, 4), np.nan, "f4")},

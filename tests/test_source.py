@@ -1,4 +1,4 @@
-"""Where the files of a model come from: a local folder, the hub, or the hub's cache alone."""
+"""Where the files of a model come from: a local folder, the Hub, or the Hub's cache alone."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -63,7 +63,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("model", ["/no/such/folder", "./none", "a/b/c"])
     def test_neither_a_folder_nor_a_name(self, model):
-        message = f"model='{model}' is neither an existing folder nor a name on the hub"
+        message = f"model='{model}' is neither an existing folder nor a name on the Hub"
         with pytest.raises(OSError, match=message):
             StaticEmbeddingVectorizer(model).fit(["a"])
 
@@ -91,7 +91,7 @@ print({{n for name, n in opened.items() if name.startswith({str(bert_folder)!r})
 
 
 class TestHub:
-    """The real client of the hub, and a hub on this machine."""
+    """The real client of the Hub, and a hub on this machine."""
 
     FIT = """
 import warnings
@@ -147,7 +147,7 @@ except OSError as error:
 """
         with hub.serving(bert_folder) as (address, _):
             printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
-        assert "model='org/none' is not a local folder, and its config.json is neither" in printed
+        assert "model='org/none' is not a local folder, and its config.json is not" in printed
         assert "404" in printed
 
 
@@ -175,7 +175,7 @@ print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
 """
         with hub_of() as address:
             printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
-        warning = ("The hub could not be reached for model='org/tiny' (", "<string>")
+        warning = ("The Hub could not be reached for model='org/tiny' (", "<string>")
         assert printed == f"{[warning]}\n{[warning]}\n(400, 9) True\n"
 
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
@@ -193,7 +193,7 @@ print(time.perf_counter() - start < 5)
 """
         with hub_of() as address:
             printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
-        assert "neither on this machine nor could it be loaded from the hub (" in printed
+        assert "is not on this machine and could not be loaded from the Hub (" in printed
         assert printed.endswith("\nTrue\n"), printed
 
     def test_a_file_that_was_not_fetched_is_not_taken_for_missing(self, snapshot, tmp_path):
@@ -206,5 +206,5 @@ except OSError as error:
     print(error)
 """
         printed = run(code, HF_HUB_CACHE=str(tmp_path))
-        assert "its modules.json is neither on this machine nor" in printed
+        assert "its modules.json is not on this machine and" in printed
         assert "(local_files_only=True)" in printed

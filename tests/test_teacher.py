@@ -251,7 +251,7 @@ class TestErrors:
 
 
 class TestHub:
-    """A model in the hub's own cache layout, read offline in a fresh interpreter."""
+    """A model in the Hub's own cache layout, read offline in a fresh interpreter."""
 
     def load_offline(self, cache: Path) -> str:
         code = """

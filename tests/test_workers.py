@@ -106,7 +106,7 @@ def test_a_worker_loads_the_teacher_once(encoder):
 
 
 def test_a_worker_with_other_files(encoder, bert_folder, tmp_path):
-    with pytest.raises(ValueError, match=r"worker on .* has other files of model=.*torch 2\."):
+    with pytest.raises(ValueError, match=r"worker on .* has different files for model=.*torch 2\."):
         workers._run(encoder, "another", None, 4, slice(0, 1), [np.full((2, 5), 7)])
 
 

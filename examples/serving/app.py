@@ -1,6 +1,6 @@
 """Serve a fitted pipeline: documents go in, labels and probabilities come out.
 
-The environment variable MODEL names the pipeline's file, of joblib or of skops:
+The environment variable MODEL names the pipeline's .joblib or .skops file:
 
     MODEL=model.joblib uvicorn app:app --workers 2
 """
@@ -129,7 +129,7 @@ def explain(error: dict[str, Any]) -> str:
                 f"{shown}; shorten it or divide it into several documents."
             )
         case "string_unicode":
-            return f"{row} must be valid Unicode, got {shown}; remove surrogates without a partner."
+            return f"{row} must be valid Unicode, got {shown}; remove lone surrogates."
         case _:
             return f"{row} must be a string, got {shown}; leave it out or send a string."
 

@@ -45,7 +45,7 @@ def main() -> None:
     """Fit, print the accuracy on a quarter of the documents, and save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("path", type=Path, help="a .joblib or a .skops file, to be written")
-    parser.add_argument("--teacher", help="a model's name on the hub, or its folder")
+    parser.add_argument("--teacher", help="a model's name on the Hub, or its folder")
     options = parser.parse_args()
     if options.path.suffix not in (".joblib", ".skops"):
         parser.error(f"path={options.path} must end in .joblib or .skops")

@@ -71,7 +71,7 @@ class Encoder:
         Returns
         -------
         fingerprint : str
-            SHA-256 in hexadecimal, of the commit for a model on the hub, otherwise of the files.
+            SHA-256 in hexadecimal, of the commit for a model on the Hub, otherwise of the files.
         """
         facts = [repr((self.pooling, self.source.trust_remote_code))]
         # Other versions may have corrected the teacher's class. The build ("+cpu") is irrelevant.
@@ -98,7 +98,7 @@ class Encoder:
         Returns
         -------
         encoder : Encoder
-            A small object without paths of this machine's cache; a model on the hub is pinned to
+            A small object without paths of this machine's cache; a model on the Hub is pinned to
             its commit.
         """
         source = self.source
@@ -113,7 +113,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Folder(Encoder):
-    """A sentence-transformer or plain transformer, on disk or on the hub.
+    """A sentence-transformer or plain transformer, on disk or on the Hub.
 
     Attributes
     ----------

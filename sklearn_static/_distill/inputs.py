@@ -115,12 +115,14 @@ class Inputs:
         if self._folder.prompt and not self._folder.pools_prompt:
             raise ValueError(
                 f"The teacher puts {self._folder.prompt!r} before every document and excludes it "
-                "from the pooling, which distill_on='corpus' does not support."
+                "from the pooling, which distill_on='corpus' does not support; use "
+                "distill_on='vocabulary' or another teacher."
             )
         if self._folder.truncates_left:
             raise ValueError(
                 "The teacher truncates long documents at their beginning "
-                "(truncation_side='left'), which distill_on='corpus' does not support."
+                "(truncation_side='left'), which distill_on='corpus' does not support; use "
+                "distill_on='vocabulary' or another teacher."
             )
         prefix, suffix = self._template
         inputs: list[NDArray[np.int32]] = []

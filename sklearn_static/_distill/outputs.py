@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 # The vocabulary is run and cached in blocks of tokens, since all of it is always needed.
 _BLOCK = 1024
-# The number of works that a cluster gets at once; each holds a lock, which is an open file.
+# The number of tasks that a cluster gets at once; each holds a lock, which is an open file.
 _LOCKS_AT_ONCE = 100
 
 
@@ -109,9 +109,9 @@ class Outputs:
         return [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
 
     def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
-        # Each block has its own work (a lock), so that processes share the vocabulary.
-        works = list(range(len(self._blocks)))
-        return self._run(self._blocks[start:stop], works[start:stop], "Teacher, vocabulary")
+        # Each block has its own task (a lock), so that processes share the vocabulary.
+        tasks = list(range(len(self._blocks)))
+        return self._run(self._blocks[start:stop], tasks[start:stop], "Teacher, vocabulary")
 
     def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Run the teacher on documents.
@@ -126,11 +126,11 @@ class Outputs:
         embeddings : ndarray of float32, shape (n_documents, dimension)
             The outputs, scaled to unit length.
         """
-        # Documents of one length need no padding and form a work; a batch holds few long documents,
-        # so those of one length are divided into several works.
-        works = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
+        # Documents of one length need no padding and form a task; a batch holds few long documents,
+        # so those of one length are divided into several tasks.
+        tasks = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
-        outputs = self._run([ids[None] for ids in inputs], works, "Teacher, documents")
+        outputs = self._run([ids[None] for ids in inputs], tasks, "Teacher, documents")
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
         embeddings: NDArray[np.float32] = outputs / lengths
@@ -155,28 +155,28 @@ class Outputs:
         span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
         return f"; the others would take about {span}"
 
-    def _run(self, inputs: list[NDArray[Any]], works: list[int], title: str) -> NDArray[np.float32]:
-        """Run arrays of shape (n, length); all arrays of one work have the same length."""
+    def _run(self, inputs: list[NDArray[Any]], tasks: list[int], title: str) -> NDArray[np.float32]:
+        """Run arrays of shape (n, length); all arrays of one task have the same length."""
         if self._memory is None:
-            return self._gather(inputs, works, title)
+            return self._gather(inputs, tasks, title)
 
         # The arguments are exactly what the result depends on, since the method `cache` of another
         # object may not have the option to ignore some of them.
         def gather(fingerprint: str, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
-            return self._gather(inputs, works, title)
+            return self._gather(inputs, tasks, title)
 
         outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, inputs)
         return outputs
 
     def _gather(
-        self, inputs: list[NDArray[Any]], works: list[int], title: str
+        self, inputs: list[NDArray[Any]], tasks: list[int], title: str
     ) -> NDArray[np.float32]:
         keys = [self._key(ids) for ids in inputs]
         values = self._store.get(list(dict.fromkeys(keys)))
         missing: dict[int, dict[bytes, NDArray[Any]]] = {}
-        for key, ids, work in zip(keys, inputs, works, strict=True):
+        for key, ids, task in zip(keys, inputs, tasks, strict=True):
             if key not in values:
-                missing.setdefault(work, {})[key] = ids
+                missing.setdefault(task, {})[key] = ids
         try:
             with closing(self._run_missing(missing, title)) as parts:
                 for new in parts:
@@ -201,36 +201,36 @@ class Outputs:
         with tqdm(
             total=sum(sizes.values()), desc=title, unit="token", disable=not self._progress
         ) as bar:
-            # First the works that no other process holds, then what remains of the others.
+            # First the tasks that no other process holds, then what remains of the others.
             wait = False
             while missing:
-                works = sorted(missing, reverse=True)
+                tasks = sorted(missing, reverse=True)
                 n_locks = 1 if wait or not n_used else _LOCKS_AT_ONCE
-                for start in range(0, len(works), n_locks):
-                    some = works[start : start + n_locks]
-                    for new in self._run_works(missing, some, title, n_used, wait=wait):
+                for start in range(0, len(tasks), n_locks):
+                    some = tasks[start : start + n_locks]
+                    for new in self._run_tasks(missing, some, title, n_used, wait=wait):
                         bar.update(sum(sizes[key] for key in new))
                         yield new
-                # Two works may share a lock, which is free again by now.
-                wait = len(missing) == len(works)
+                # Two tasks may share a lock, which is free again by now.
+                wait = len(missing) == len(tasks)
 
-    def _run_works(
+    def _run_tasks(
         self,
         missing: dict[int, dict[bytes, NDArray[Any]]],
-        works: list[int],
+        tasks: list[int],
         title: str,
         n_used: int,
         *,
         wait: bool,
     ) -> Iterator[dict[bytes, bytes]]:
-        """Run the works that no other process holds, and remove them from `missing`."""
+        """Run the tasks that no other process holds, and remove them from `missing`."""
         with ExitStack() as locks:
             left: dict[bytes, NDArray[Any]] = {}
-            for work in works:
-                lock = self._store.lock(f"{self._fingerprint} {title} {work}", wait=wait)
+            for task in tasks:
+                lock = self._store.lock(f"{self._fingerprint} {title} {task}", wait=wait)
                 if not locks.enter_context(lock):
                     continue
-                by_key = missing.pop(work)
+                by_key = missing.pop(task)
                 done = self._store.get(list(by_key))
                 yield done
                 left |= {key: ids for key, ids in by_key.items() if key not in done}

@@ -209,7 +209,10 @@ def read_documents(
     corpus = corpus.select(has_tokens)
     n_known = len(corpus)
     if not n_known:
-        raise ValueError("X has no document with an in-vocabulary token.")
+        raise ValueError(
+            "X has no document with an in-vocabulary token; pass other documents, or a teacher for "
+            "their language."
+        )
     automatic = min(_LSA_COMPONENTS, n_known)
     n_lsa = automatic if lexical_components == "auto" else int(lexical_components)
     if n_lsa > n_known:
@@ -320,7 +323,7 @@ def corpus_table(
     UserWarning
         If the teacher did not read all documents.
     sklearn.exceptions.ConvergenceWarning
-        If the ridge is not solved accurately.
+        If the ridge regression is not solved accurately.
     """
     check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), None)
     check_n_components(n_components, outputs.find_dimension())

@@ -22,7 +22,7 @@ _LEAST_SHARE = 1e-3
 def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Move each embedding toward the mean of its nearest neighbors.
 
-    With Y the embeddings and N the mean of the 30 nearest ones, itself included, the
+    With Y the embeddings and N the mean of the 30 nearest to each, including itself, the
     result is ``0.7 Y + 0.3 N``. Sums of token vectors cannot reproduce what is specific to one
     document; what it shares with its neighbors is its topic. With fewer than 600 documents, there
     is one neighbor for every 20 documents; with fewer than 40, the embeddings are unchanged.

@@ -79,7 +79,7 @@ def words_table(
             "backend_tokenizer."
         )
     names, array = read_words(words, vectors)
-    # As the tokenizer does it, which differs slightly from str.lower.
+    # Lowercase as the tokenizer does, which differs slightly from str.lower.
     is_lowered = lowercase and tokenizer is None
     same_case = Lowercase().normalize_str if is_lowered else str
     row_of: dict[str, int] = {}
@@ -88,7 +88,7 @@ def words_table(
     if len(row_of) < len(names):
         warn(
             f"{len(names) - len(row_of)} of {len(names)} words are duplicates"
-            f"{' in lowercase' if is_lowered else ''}; the first of each is used."
+            f"{' after lowercasing' if is_lowered else ''}; the first of each is used."
         )
         array = array[list(row_of.values())]
     if n_components is not None:
@@ -123,12 +123,12 @@ def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
         kept &= [n == 1 and rows[start] == known.get(word) for word, start, n in alone]
     if not kept.any():
         raise ValueError(
-            "words has no token of this tokenizer; pass the tokenizer that belongs to the words."
+            "None of the words is a token of the tokenizer; pass the tokenizer that they belong to."
         )
     if not kept.all():
         left_out = list(compress(words, ~kept))
         warn(
-            f"{len(left_out)} of {len(words)} words can never be a token and are dropped, such as "
+            f"{len(left_out)} of {len(words)} words can never be tokens and are dropped, such as "
             f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}; pass a tokenizer that produces them."
         )
     return kept

@@ -64,7 +64,7 @@ def run_on_workers(
     OSError
         If a worker does not have the teacher's files.
     ValueError
-        If a worker has other files or versions, or if an output is not finite.
+        If a worker has different files or versions, or if an output is not finite.
     Exception
         The backend's exception if workers died.
     """
@@ -185,9 +185,9 @@ def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
     if found != fingerprint:
         versions = ", ".join(f"{name} {version}" for name, version in teacher_versions().items())
         raise ValueError(
-            f"The worker on {node()} has other files of model={encoder.source.model!r} than the "
-            f"caller, or other package versions: the worker has {versions}. Both must be the same "
-            "on all machines."
+            f"The worker on {node()} has different files for model={encoder.source.model!r} "
+            f"or different package versions than the caller: the worker has {versions}. Both must "
+            "be the same on all machines."
         )
     teacher: Teacher = import_for_fit("teacher").load_teacher(encoder, device)
     return teacher

@@ -1,1 +1,1 @@
-"""Third-party file formats: folders of models, local or on the hub, and word vectors."""
+"""Third-party file formats: folders of models, local or on the Hub, and word vectors."""

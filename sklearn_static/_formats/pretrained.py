@@ -74,7 +74,7 @@ def _layout(source: Source) -> _Layout | None:
     config = source.json("config.json")
     if config is not None and not isinstance(config, dict):
         raise ValueError(f"model={source.model!r}: config.json must be an object.")
-    # Checked first, since model2vec downloads no modules.json from the hub.
+    # Checked first, since model2vec downloads no modules.json from the Hub.
     if config is not None and (
         config.get("model_type") == "model2vec"
         # As written by the first versions of model2vec.
@@ -231,7 +231,7 @@ def _check_tensors(
     if name not in shapes:
         raise ValueError(f"{file} has no tensor {name!r}.")
     if len(shapes[name]) != 2 or 0 in shapes[name]:
-        raise ValueError(f"{file}: {name} must have two dimensions, got {shapes[name]}.")
+        raise ValueError(f"{file}: {name} must have rows and columns, got shape {shapes[name]}.")
     if dtypes[name] not in _DTYPES:
         raise ValueError(
             f"{file}: {name} must be one of {sorted(_DTYPES)}, got {dtypes[name]}; convert it."
@@ -295,7 +295,7 @@ def write_static(
         (f"max_length={max_length}", max_length is not None, "set max_length=None"),
     ):
         if is_used:
-            raise ValueError(f"The format of these folders cannot represent {feature}: {cure}.")
+            raise ValueError(f"The folder to save cannot represent {feature}: {cure}.")
 
     vocabulary = table.vocabulary
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids

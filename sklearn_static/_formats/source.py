@@ -1,4 +1,4 @@
-"""The files of a model in a local folder or on the hub."""
+"""The files of a model in a local folder or on the Hub."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from sklearn_static._warnings import warn
 
-# How long to wait for the hub to return the commit of a model, and how long its answer, or a
+# How long to wait for the Hub to return the commit of a model, and how long its answer, or a
 # timeout, stays valid: the fits of a search must not ask and wait each time.
 _SECONDS_TO_ANSWER = 3.0
 _SECONDS_TO_COUNT = 60.0
@@ -27,7 +27,7 @@ class Source:
     model : str
         Hub name or local folder.
     revision : str or None
-        Branch, tag or commit on the hub.
+        Branch, tag or commit on the Hub.
     trust_remote_code : bool
         Whether code that comes with the model may run.
     local_files_only : bool
@@ -72,12 +72,12 @@ class Source:
         Raises
         ------
         OSError
-            If there is no such model, or it is not on this machine and the hub is unreachable.
+            If there is no such model, or it is not on this machine and the Hub is unreachable.
 
         Warns
         -----
         UserWarning
-            If the hub is unreachable and the copy on this machine is used.
+            If the Hub is unreachable and the copy on this machine is used.
         """
         if filename not in self._found:
             self._found[filename] = self._find(filename)
@@ -94,7 +94,7 @@ class Source:
         Returns
         -------
         folder : Path
-            The root folder. For a model on the hub, its name is the commit.
+            The root folder. For a model on the Hub, its name is the commit.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Source:
         if not self.is_folder:
             revision = self._on_hub.commit
             if revision is None:
-                # Given a name, some versions of the hub's client use the network anyway.
+                # Given a name, some versions of the Hub's client use the network anyway.
                 model, stays_local = str(self.root(join(path, "config.json"))), True
         return {
             "pretrained_model_name_or_path": model,
@@ -143,7 +143,7 @@ class Source:
             return self._find_on_hub(filename)
         except HFValidationError as error:
             raise OSError(
-                f"model={self.model!r} is neither an existing folder nor a name on the hub, such "
+                f"model={self.model!r} is neither an existing folder nor a name on the Hub, such "
                 "as 'sentence-transformers/all-MiniLM-L6-v2'."
             ) from error
 
@@ -156,12 +156,12 @@ class Source:
         if isinstance(copy, str):
             if answer.commit is None and not answer.is_chosen and not any(self._found.values()):
                 warn(
-                    f"The hub could not be reached for model={self.model!r} ({answer.reason}); the "
-                    "copy on this machine is used. (With local_files_only=True, the hub is not "
+                    f"The Hub could not be reached for model={self.model!r} ({answer.reason}); the "
+                    "copy on this machine is used. (With local_files_only=True, the Hub is not "
                     "contacted.)"
                 )
             return copy
-        if copy is _CACHED_NO_EXIST:  # the hub reported earlier that there is no such file
+        if copy is _CACHED_NO_EXIST:  # the Hub reported earlier that there is no such file
             return None
         if answer.commit is not None:
             return self._fetch(filename)
@@ -184,13 +184,13 @@ class Source:
             raise self._not_loaded(filename, _in_a_line(error)) from error
 
     def _has_no(self, filename: str) -> OSError:
-        place = "a local folder" if self.is_folder else "on the hub"
+        place = "a local folder" if self.is_folder else "on the Hub"
         return OSError(f"model={self.model!r} is {place}, but has no file {filename}.")
 
     def _not_loaded(self, filename: str, reason: str) -> OSError:
         return OSError(
-            f"model={self.model!r} is not a local folder, and its {filename} is neither on this "
-            f"machine nor could it be loaded from the hub ({reason})."
+            f"model={self.model!r} is not a local folder, and its {filename} is not on this "
+            f"machine and could not be loaded from the Hub ({reason})."
         )
 
     def json(self, filename: str, *, required: bool = False) -> Any:
@@ -233,7 +233,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The hub's answer for a model: its commit, or the reason why there is none."""
+    """The Hub's answer for a model: its commit, or the reason why there is none."""
 
     commit: str | None
     reason: str = ""
@@ -242,7 +242,7 @@ class _Answer:
 
 @lru_cache(maxsize=32)
 def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
-    """Ask the hub for the commit of a model, once per period."""
+    """Ask the Hub for the commit of a model, once per period."""
     from huggingface_hub import model_info
 
     answers: SimpleQueue[_Answer] = SimpleQueue()
@@ -254,7 +254,7 @@ def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
         except Exception as error:  # its class depends on the HTTP library of the client
             answers.put(_Answer(None, _in_a_line(error)))
 
-    # The client's timeout applies anew to each address of the hub and each part of the answer.
+    # The client's timeout applies anew to each address of the Hub and each part of the answer.
     Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=_SECONDS_TO_ANSWER)

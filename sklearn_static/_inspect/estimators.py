@@ -245,8 +245,8 @@ def decide(model: Any, X: Any) -> Decisions:
     else:
         raise TypeError(
             f"The model must have decision_function or predict_proba, or be a regressor; "
-            f"{_kind(model)} is none of these. CalibratedClassifierCV adds predict_proba to a "
-            "classifier."
+            f"{_kind(model)} has neither and is not one. CalibratedClassifierCV adds "
+            "predict_proba to a classifier."
         )
     if isinstance(values, list):  # one array of probabilities for each output
         values = np.column_stack([_positive(np.asarray(part)) for part in values])

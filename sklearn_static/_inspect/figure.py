@@ -1,4 +1,4 @@
-"""Drawing of a document with tokens colored by contribution, by matplotlib."""
+"""Drawing of a document with tokens colored by contribution, with matplotlib."""
 
 import re
 from collections.abc import Iterator

@@ -169,7 +169,7 @@ def _check_linear(explained: Explained) -> None:
 def _is_linear(model: Any) -> bool:
     if isinstance(model, _ONE_MODEL_PER_OUTPUT):
         return all(map(_is_linear, model.estimators_))
-    # OneVsRestClassifier uses a constant for a class that all documents have, or no document.
+    # OneVsRestClassifier uses a constant for a class that all documents have, or none.
     is_constant = isinstance(model, _ConstantPredictor)
     return is_constant or (hasattr(model, "coef_") and hasattr(model, "intercept_"))
 

@@ -17,8 +17,8 @@ from sklearn_static._serve.documents import batches, check_encodable
 from sklearn_static._serve.jobs import n_threads
 from sklearn_static._serve.vocabulary import Vocabulary
 
-# Increment it when the state below changes so that older versions cannot read it, and keep reading
-# the older formats.
+# Increment it when the state below changes in a way that older versions cannot read, and keep
+# reading the older formats.
 FORMAT_VERSION = 1
 
 Quantize = Literal["float16", "int8"] | None
