@@ -78,3 +78,17 @@ def test_written_lines_are_read(tmp_path):
 def test_missing_data_says_how_to_get_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"fetch_data\.py.*--data"):
         corpora.load("trec", tmp_path)
+
+
+def test_what_was_downloaded_is_counted_and_written(tmp_path, monkeypatch):
+    (tmp_path / "train.csv").write_text("text,category\nTop up?,top_up\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,category\nMy card,lost_card\n", encoding="utf-8")
+    monkeypatch.setattr(fetch_data, "BANKING77", tmp_path.as_uri())
+    monkeypatch.setattr(sys, "argv", ["", "banking77", "--data", str(tmp_path / "data")])
+    with pytest.raises(ValueError, match="banking77 must have 13083 lines, got 2"):
+        fetch_data.main()
+    assert not list((tmp_path / "data").iterdir())
+    monkeypatch.setitem(fetch_data.SETS, "banking77", (fetch_data.banking77, 2))
+    fetch_data.main()
+    split = corpora.load("banking77", tmp_path / "data")
+    assert (split.train_documents, split.test_labels) == (["Top up?"], ["lost_card"])

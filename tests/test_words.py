@@ -59,7 +59,9 @@ def test_case_counts_if_asked_for():
 
 
 def test_of_words_that_come_again_the_first_counts():
-    with pytest.warns(UserWarning, match="1 of 2 words are duplicates after lowercasing; the first"):
+    with pytest.warns(
+        UserWarning, match="1 of 2 words are duplicates after lowercasing; the first"
+    ):
         vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
 
