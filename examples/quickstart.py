@@ -30,7 +30,7 @@ PACKAGES = {
     "standard library": "argparse ast asyncio collections csv datetime decimal email.message "
     "ftplib functools html.parser http.client http.server imaplib inspect json logging mailbox "
     "math os os.path pathlib pickle shutil socket sqlite3 ssl statistics string subprocess "
-    "tarfile threading turtle types unittest.mock urllib.request xml.dom.minidom zipfile",
+    "tarfile threading types unittest.mock urllib.request xml.dom.minidom zipfile",
 }
 NAMES = r"scikit-learn|(?<![a-z])(numpy|np|scipy|sp|sklearn|joblib|python)(?![a-z])"
 SECTION = r"\n(?:\w[\w ]*\n-{3,}|>>>|\.\. |:param)"

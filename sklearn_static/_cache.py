@@ -247,9 +247,15 @@ class Store:
         try:
             yield
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: an impossible path
+            is_damaged = type(error) is sqlite3.DatabaseError  # not one of its subclasses
+            cure = (
+                f"sklearn_static.clear_cache({str(self._folder)!r}) resets it"
+                if is_damaged
+                else "choose another folder with memory"
+            )
             warn(
                 f"The teacher's outputs are not cached, since the cache in {self._folder} failed: "
-                f"{error}. (sklearn_static.clear_cache({str(self._folder)!r}) resets it.)"
+                f"{error}. ({cure}.)"
             )
             self._folder = None
 

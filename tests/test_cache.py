@@ -1,7 +1,6 @@
 """The teacher runs once, in one process and in several, even if the disk fails."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -157,7 +156,7 @@ def test_a_process_that_is_killed_leaves_no_lock_and_nothing_by_halves(
     while len(runs(log)) < N_TOKENS + 120:  # while documents are run
         assert process.poll() is None, process.stderr.read().decode()
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     before = runs(log)
     resumed = logged.set_params(distill_on="corpus").fit(texts).vectors_
@@ -172,7 +171,7 @@ class TestFailures:
         (tmp_path / "file").touch()
         vectorizer.set_params(memory=tmp_path / "file" / "cache")
         with pytest.warns(
-            UserWarning, match=r"outputs are not cached, .*file/cache failed"
+            UserWarning, match=r"are not cached, .*file/cache failed.*another folder with memory"
         ) as caught:
             vectorizer.set_params(distill_on="corpus").fit([f"text {i}" for i in range(8)])
         assert len(caught) == 1
@@ -184,7 +183,7 @@ class TestFailures:
         file = tmp_path / "cache" / "outputs.sqlite"
         file.parent.mkdir()
         file.write_bytes(b"not a database" * 100)
-        with pytest.warns(UserWarning, match="file is not a database"):
+        with pytest.warns(UserWarning, match=r"file is not a database. \(.*clear_cache"):
             vectorizer.fit(["a"])
         clear_cache(tmp_path / "cache")
         vectorizer.fit(["a"])

@@ -69,6 +69,7 @@ def test_threads(vectorizer, expected, texts):
     assert all(results)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_forks_at_any_time(vectorizer, expected, texts):
     """While other threads read and learn: a child has what it needs, and no lock is held."""
     stop = threading.Event()

@@ -268,7 +268,7 @@ class TestTransform:
     def test_missing_values(self, client, bert_folder, fitted):
         series = pd.Series(["a", None, "b"])
         X = dask.dataframe.from_pandas(series, npartitions=1)
-        with pytest.raises(ValueError, match="X has 1 missing values, in rows 1"):
+        with pytest.raises(ValueError, match="X has 1 missing value, in row 1"):
             sklearn_static.dask.transform(fitted, X).compute()
         forgiving = pickle.loads(pickle.dumps(fitted)).set_params(missing="empty")
         with pytest.warns(UserWarning, match="1 of 3 documents"):

@@ -114,7 +114,7 @@ class TestFit:
             ("a text", ValueError, "single str"),
             (None, TypeError, "NoneType"),
             ([1, 2], TypeError, "got int in row 0"),
-            (["a", None], ValueError, "1 missing values, in rows 1"),
+            (["a", None], ValueError, "1 missing value, in row 1"),
             (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column of documents"),
         ],
     )

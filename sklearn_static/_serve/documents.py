@@ -154,8 +154,9 @@ def _checked_documents(items: list[Any], missing: str) -> list[str]:
     if missing_rows and missing == "error":
         rows = ", ".join(map(str, missing_rows[:_SHOWN_ROWS]))
         more = ", ..." if len(missing_rows) > _SHOWN_ROWS else ""
+        plural = "s" if len(missing_rows) > 1 else ""
         raise ValueError(
-            f"X has {len(missing_rows)} missing values, in rows {rows}{more}; "
+            f"X has {len(missing_rows)} missing value{plural}, in row{plural} {rows}{more}; "
             "missing='empty' treats them as empty documents."
         )
     return documents
