@@ -17,12 +17,15 @@ class Method:
     title: str  # in the summary
     label: str  # in the picture
     offset: tuple[int, int]  # of the label, in points
+    color: str = "#3b6fb6"
 
 
 HEADER = ("Features", "All labels, %", "8 labels per class, %", "Documents per second")
 METHODS = {
-    "corpus": Method('``distill_on="corpus"``', "sklearn-static,\ncorpus", (0, 10)),
-    "vocabulary": Method('``distill_on="vocabulary"``', "sklearn-static,\nvocabulary", (0, -84)),
+    "corpus": Method('``distill_on="corpus"``', "sklearn-static,\ncorpus", (0, 10), "#b3261e"),
+    "vocabulary": Method(
+        '``distill_on="vocabulary"``', "sklearn-static,\nvocabulary", (0, -84), "#a86500"
+    ),
     "model2vec": Method("model2vec, distilled from the same teacher", "model2vec", (0, 12)),
     "TF-IDF (1, 2)": Method("TF-IDF, words and bigrams", "TF-IDF*", (0, 14)),
     "teacher": Method("the teacher", "teacher\n(all-MiniLM-L6-v2)", (0, -36)),
@@ -76,12 +79,11 @@ def draw(points: dict[str, Point]) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, point in points.items():
         method, x, y = METHODS[name], point.speed, (point.all_labels, point.few_labels)
-        color = "#c9531b" if method.label.startswith("sklearn") else "#3b6fb6"
-        axes.plot([x] * 2, y, color=color, linewidth=1, alpha=0.5)
-        axes.plot(x, y[0], "o", color=color, markersize=9)
-        axes.plot(x, y[1], "o", color=color, markersize=9, markerfacecolor="white")
+        axes.plot([x] * 2, y, color=method.color, linewidth=1, alpha=0.5)
+        axes.plot(x, y[0], "o", color=method.color, markersize=9)
+        axes.plot(x, y[1], "o", color=method.color, markersize=9, markerfacecolor="white")
         offset = {"xytext": method.offset, "textcoords": "offset points"}
-        axes.annotate(method.label, (x, max(y)), **offset, ha="center", color=color)
+        axes.annotate(method.label, (x, max(y)), **offset, ha="center", color=method.color)
     axes.plot([], [], "o", color="#555", label="all labels")
     axes.plot([], [], "o", color="#555", markerfacecolor="white", label="8 labels per class")
     axes.set(
