@@ -1,4 +1,4 @@
-"""Accuracy of a linear classifier on the features, with other vectorizers as peers.
+"""Accuracy of a linear classifier on the features, with other vectorizers as baselines.
 
 Logistic regression on each method's features. "all": every label of the training part, C chosen
 on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validation on these; the
@@ -8,9 +8,9 @@ proportion of the test documents, sqrt(p (1 - p) / n).
 With --documents instead: the same with few documents for the classifier, and few or all for the
 vectorizer. With --similarity: vectorizers fitted to the documents of one data set, Spearman's
 correlation of the cosine with human ratings of the pairs of another, SemEval STS 2012 to 2016. With
---size: size and accuracy of smaller tables.
+--size: size and accuracy of smaller models.
 
-A run on some of the data sets only prints its table.
+A run on a subset of the data sets prints its table without writing it.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What a grid search costs: wall time and teacher passes, with the cache and without.
 
 24 candidates, 5 folds, 2 processes, 1,000 documents. The teacher is a copy of all-MiniLM-L6-v2
-whose own code logs each input. The search without a cache takes about 20 minutes.
+whose own code logs each input. The search without a cache takes about 25 minutes.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A web service: requests per second, latency, and memory, with TF-IDF and the teacher as peers.
+"""A web service: requests per second, latency, memory; TF-IDF and the teacher as baselines.
 
 The service is that of examples/serving, with uvicorn. The clients run on the same machine and share
 its cores.

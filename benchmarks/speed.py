@@ -1,7 +1,7 @@
-"""Speed of transform, fit, one document, and loading, with peers in the same run.
+"""Speed of transform, fit, one document, and loading, with baselines in the same run.
 
-All contenders take turns, and every figure is a median, so that a busy machine slows them alike;
-what counts is the ratio to a peer.
+All methods take turns, and every figure is a median, so that a busy machine slows them alike;
+what counts is the ratio to a baseline.
 """
 
 import argparse

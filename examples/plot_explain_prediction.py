@@ -73,8 +73,8 @@ print("photograph" in words)
 # %%
 # The tokens with the largest weights
 # -----------------------------------
-# :func:`~sklearn_static.inspection.token_importances` shows the model as a whole, as its
-# coefficients do after `TfidfVectorizer`.
+# :func:`~sklearn_static.inspection.token_importances` summarizes the model, as its
+# coefficients would after `TfidfVectorizer`.
 
 from sklearn_static.inspection import token_importances
 

@@ -97,7 +97,7 @@ ax.legend()
 plt.show()
 
 # %%
-# Quantization costs next to nothing; reducing the number of components costs more the fewer remain.
+# Quantization costs next to nothing; reducing the number of components costs accuracy.
 # With ``min_df=1`` only the tokens of the training documents keep their vectors: for this small
 # corpus that is by far the smallest file, and as accurate. Do not use it if new documents contain
 # new words.

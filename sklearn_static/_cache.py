@@ -251,11 +251,11 @@ class Store:
             cure = (
                 f"sklearn_static.clear_cache({str(self._folder)!r}) resets it"
                 if is_damaged
-                else "choose another folder with memory"
+                else "pass another folder as the parameter memory"
             )
             warn(
                 f"The teacher's outputs are not cached, since the cache in {self._folder} failed: "
-                f"{error}. ({cure}.)"
+                f"{error}; {cure}."
             )
             self._folder = None
 

@@ -602,7 +602,7 @@ default="auto"
 
         from sklearn_static._distill import recipes  # not needed to serve
 
-        # 1. A teacher, whose weights are loaded when first needed, or a static embedding model.
+        # A teacher, whose weights are loaded when first needed, or a static embedding model.
         static: StaticTable | None
         if isinstance(self.model, StaticTable):
             static = self.model
@@ -623,7 +623,6 @@ default="auto"
                 progress=self.verbose > 0,
                 n_jobs=self.n_jobs,
             )
-        # 2. The tokens of the documents, if anything depends on them.
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
         if self.verbose and tokenizer.rule is None:
             print(
@@ -642,7 +641,6 @@ default="auto"
                 lexical_components=lexical_components,
                 random_state=self.random_state,
             )
-        # 3. The vectors: unchanged, from the teacher's outputs for tokens, or fitted to documents.
         shares = None
         if static is not None:
             if corpus is None:
@@ -666,7 +664,6 @@ default="auto"
                 max_length=self.max_length,
                 max_teacher_tokens=self.max_teacher_tokens,
             )
-        # 4. LSA features, pruning and storage.
         table = recipes.finish(
             rows,
             corpus,

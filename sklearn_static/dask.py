@@ -84,9 +84,10 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     # The features of an empty partition have the type, columns and dtypes of all others.
     empty = X._meta if kind == "dask.dataframe.Series" else []
     meta: Any = _transform(empty, vectorizer, output)
-    if not isinstance(meta, np.ndarray) and type(meta).__module__.partition(".")[0] != "pandas":
+    package = type(meta).__module__.partition(".")[0]
+    if package not in ("numpy", "pandas"):
         raise TypeError(
-            "Dask does not support the vectorizer's output; use "
+            f"Dask does not support the vectorizer's output, a {package} {type(meta).__name__}; use "
             "vectorizer.set_output(transform='pandas') or 'default'."
         )
     arguments = (_shared(vectorizer), output)

@@ -337,14 +337,17 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("tensors", "message"),
         [
-            ({"embeddings": np.zeros((9, 4), "f4")}, r"embeddings has shape \(9, 4\), but"),
+            (
+                {"embeddings": np.zeros((9, 4), "f4")},
+                r"embeddings must be a matrix .* got shape \(9, 4\)",
+            ),
             ({"embeddings": np.zeros(9, "f4")}, "must have rows and columns, got"),
             ({"embeddings": np.zeros((407, 4), "i8")}, "must be one of .*, got I64"),
             (
                 {"embeddings": np.full((407, 4), np.nan, "f4")},
                 "values that are not finite",
             ),
-            ({"mapping": np.arange(9)}, "mapping has shape"),
+            ({"mapping": np.arange(9)}, "mapping must be a vector with a row"),
             ({"mapping": np.full(407, 500)}, "mapping points to rows 500 to 500"),
             ({"embeddings": np.zeros((407, 4), "f4")}, "has only zero vectors"),
             (
@@ -353,7 +356,7 @@ class TestDamage:
             ),
             ({"weights": np.full(407, 1e300)}, "not finite or too large"),
             ({"mapping": np.zeros(407, "f4")}, "mapping must hold integers, got F32"),
-            ({"weights": np.ones(9, "f4")}, "weights has shape"),
+            ({"weights": np.ones(9, "f4")}, "weights must be a vector with a row"),
             (
                 {"weights": np.full(407, np.inf, "f4")},
                 "values that are not finite",

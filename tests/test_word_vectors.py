@@ -12,9 +12,9 @@ from sklearn_static._formats.word_vectors import read_words
     ("words", "vectors", "message"),
     [
         (["a"], np.ones((5, 4)), r"one row for each of the 1 words, got shape \(5, 4\)"),
-        ([], np.zeros((0, 4)), "one or more strings"),
-        (["a", ""], np.ones((2, 4)), "none of them empty"),
-        (["a"], [[np.nan]], "vectors must be finite"),
+        ([], np.zeros((0, 4)), "at least one word"),
+        (["a", ""], np.ones((2, 4)), "not empty, got '' at position 1"),
+        (["a"], [[np.nan]], "vectors must be finite, but that of 'a' is not"),
         ({"a": [1, 2], "b": [1]}, None, "must have the same length"),
         (3, None, "words must be a mapping .*, got int"),
     ],

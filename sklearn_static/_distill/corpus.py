@@ -200,7 +200,7 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | Non
     keys = bigram_keys(rows, n_tokens)[within]
     order = np.lexsort((documents[1:][within], keys))
     keys, documents = keys[order], documents[1:][within][order]
-    # Count each bigram once per document.
+    # A document frequency ignores repetitions within a document.
     new = np.ones(len(keys), dtype=bool)
     new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
     distinct, frequencies = np.unique(keys[new], return_counts=True)

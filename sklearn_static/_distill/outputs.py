@@ -201,7 +201,7 @@ class Outputs:
         with tqdm(
             total=sum(sizes.values()), desc=title, unit="token", disable=not self._progress
         ) as bar:
-            # First the tasks that no other process holds, then what remains of the others.
+            # Tasks that another process holds come last: it may finish them in the meantime.
             wait = False
             while missing:
                 tasks = sorted(missing, reverse=True)

@@ -334,8 +334,9 @@ def corpus_table(
     read = corpus.first(len(inputs)).in_vocabulary(limit)
     if not len(read.rows):
         raise ValueError(
-            f"No document in X has an in-vocabulary token among its first {limit} tokens, to which "
-            "the teacher or max_length truncates documents."
+            f"No document in X has an in-vocabulary token among its first {limit} tokens, which are "
+            "all that the teacher reads; use distill_on='vocabulary' or a teacher with a larger "
+            "maximum length."
         )
     token_outputs = outputs.of_vocabulary().astype(np.float64)
     token_outputs -= token_outputs.mean(axis=0)

@@ -119,7 +119,7 @@ class Teacher:
         if first is not None and first.in_features != pooled.shape[1]:
             raise ValueError(
                 f"Pooling {'+'.join(self.pooling)} gives {pooled.shape[1]} dimensions, but the "
-                f"teacher's Dense module takes {first.in_features}."
+                f"teacher's Dense module takes {first.in_features}; use pooling='auto'."
             )
         output: Tensor = self.dense(pooled)
         return output
@@ -205,9 +205,12 @@ def _load_dense(source: Source, path: str) -> nn.Module:
     settings = source.json(join(path, "config.json"), required=True)
     where = f"model={source.model!r}, Dense module {path!r}"
     if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise ValueError(f"{where}: input {settings['module_input_name']!r} is unsupported.")
+        raise ValueError(
+            f"{where}: module_input_name={settings['module_input_name']!r} is unsupported; "
+            "supported: 'sentence_embedding'."
+        )
     if settings.get("use_residual"):
-        raise ValueError(f"{where}: use_residual is unsupported.")
+        raise ValueError(f"{where}: use_residual is unsupported; supported: False.")
     linear = nn.Linear(
         settings["in_features"], settings["out_features"], settings.get("bias", True)
     )

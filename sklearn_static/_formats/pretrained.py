@@ -73,7 +73,10 @@ class _Layout:
 def _layout(source: Source) -> _Layout | None:
     config = source.json("config.json")
     if config is not None and not isinstance(config, dict):
-        raise ValueError(f"model={source.model!r}: config.json must be an object.")
+        raise ValueError(
+            f"model={source.model!r}: config.json must be a JSON object, got "
+            f"{type(config).__name__}."
+        )
     # Checked first, since model2vec downloads no modules.json from the Hub.
     if config is not None and (
         config.get("model_type") == "model2vec"
@@ -242,9 +245,11 @@ def _check_tensors(
     for key, shape in shapes.items():
         if key == name and "mapping" in shapes:
             continue
-        if len(shape) != (2 if key == name else 1) or shape[0] < n_ids:
+        n_dimensions, kind = (2, "matrix") if key == name else (1, "vector")
+        if len(shape) != n_dimensions or shape[0] < n_ids:
             raise ValueError(
-                f"{file}: {key} has shape {shape}, but tokenizer.json has {n_ids} tokens."
+                f"{file}: {key} must be a {kind} with a row for each of the {n_ids} tokens of "
+                f"tokenizer.json, got shape {shape}."
             )
     if unknown is not None and unknown > max(n_ids, shapes.get("mapping", shapes[name])[0]):
         raise ValueError(
@@ -295,7 +300,7 @@ def write_static(
         (f"max_length={max_length}", max_length is not None, "set max_length=None"),
     ):
         if is_used:
-            raise ValueError(f"The folder to save cannot represent {feature}: {cure}.")
+            raise ValueError(f"The format of save_pretrained cannot represent {feature}: {cure}.")
 
     vocabulary = table.vocabulary
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids

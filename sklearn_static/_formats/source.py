@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 import time
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -294,7 +295,8 @@ def read_modules(source: Source) -> list[dict[str, str]] | None:
         for key in ("type", "path")
     ):
         raise ValueError(
-            f"model={source.model!r}: modules.json must be a list of modules with type and path."
+            f"model={source.model!r}: modules.json must be a list of modules with the "
+            f"strings 'type' and 'path', got {reprlib.repr(modules)}."
         )
     return modules
 

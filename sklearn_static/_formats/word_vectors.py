@@ -45,15 +45,24 @@ def read_words(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.floating
         If words and vectors are inconsistent, or a file has another format.
     """
     names, array = _words_and_vectors(words, vectors)
-    if not names or not all(isinstance(word, str) and word for word in names):
-        raise ValueError("words must be one or more strings, none of them empty.")
+    if not names:
+        raise ValueError("words must have at least one word, got none.")
+    for i, word in enumerate(names):
+        if not isinstance(word, str) or not word:
+            raise ValueError(
+                f"words must be strings that are not empty, got {word!r} at position {i}; remove "
+                "it and its vector."
+            )
     if array.ndim != 2 or len(array) != len(names) or not array.shape[1]:
         raise ValueError(
             f"vectors must have one row for each of the {len(names)} words, got shape "
             f"{array.shape}."
         )
     if not np.isfinite(array).all():
-        raise ValueError("vectors must be finite.")
+        word = names[int(np.argmin(np.isfinite(array).all(axis=1)))]
+        raise ValueError(
+            f"vectors must be finite, but that of {word!r} is not; remove the word or replace it."
+        )
     return names, array
 
 
@@ -66,8 +75,13 @@ def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.
         return _read(Path(words))
     if isinstance(words, Mapping):
         rows = [np.asarray(vector, dtype=np.float32) for vector in words.values()]
-        if len({row.shape for row in rows}) > 1:
-            raise ValueError("The vectors of words must have the same length.")
+        for word, row in zip(words, rows, strict=True):
+            if row.shape != rows[0].shape:
+                raise ValueError(
+                    "The vectors of words must have the same length, but that of "
+                    f"{next(iter(words))!r} has shape {rows[0].shape} and that of {word!r} "
+                    f"{row.shape}."
+                )
         return list(words), np.array(rows)
     if hasattr(words, "index_to_key") and hasattr(words, "vectors"):
         return list(words.index_to_key), np.asarray(words.vectors, dtype=np.float32)

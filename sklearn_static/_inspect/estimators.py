@@ -244,9 +244,8 @@ def decide(model: Any, X: Any) -> Decisions:
         output, values = "predict", model.predict(X)
     else:
         raise TypeError(
-            f"The model must have decision_function or predict_proba, or be a regressor; "
-            f"{_kind(model)} has neither and is not one. CalibratedClassifierCV adds "
-            "predict_proba to a classifier."
+            f"The model must have decision_function or predict_proba, or be a regressor, got "
+            f"{_kind(model)}; use one that has, such as VotingClassifier with voting='soft'."
         )
     if isinstance(values, list):  # one array of probabilities for each output
         values = np.column_stack([_positive(np.asarray(part)) for part in values])

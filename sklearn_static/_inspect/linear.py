@@ -176,6 +176,7 @@ def _is_linear(model: Any) -> bool:
 
 def _not_linear(name: str, step: Any, rule: str) -> NotLinearError:
     return NotLinearError(
-        f"method='exact' needs linear steps, but step {name!r} ({type(step).__name__}) is not: "
-        f"{rule}; method='occlusion' explains any estimator."
+        "The decision must be linear in the features, but step "
+        f"{name!r} ({type(step).__name__}) is not: {rule}; token_contributions with "
+        "method='occlusion' explains any estimator."
     )

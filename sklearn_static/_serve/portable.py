@@ -30,8 +30,8 @@ class FastTokenizer:
     def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None:
         warn(
             "The compiled extension of sklearn-static is missing: transform returns the same "
-            "features, but is much slower. Install a C++ compiler, and then compile it with: pip "
-            "install --force-reinstall --no-deps --no-cache-dir sklearn-static"
+            "features, but is much slower. Install a C++ compiler, and then compile the extension: "
+            "pip install --force-reinstall --no-deps --no-cache-dir sklearn-static"
         )
         self.vocabulary = vocabulary
         self.rule = rule
