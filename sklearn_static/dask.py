@@ -87,8 +87,8 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
     package = type(meta).__module__.partition(".")[0]
     if package not in ("numpy", "pandas"):
         raise TypeError(
-            f"Dask does not support the vectorizer's output, a {package} {type(meta).__name__}; use "
-            "vectorizer.set_output(transform='pandas') or 'default'."
+            f"Dask does not support the vectorizer's output, a {package} {type(meta).__name__}; "
+            "use vectorizer.set_output(transform='pandas') or 'default'."
         )
     arguments = (_shared(vectorizer), output)
     if kind == "dask.dataframe.Series":
