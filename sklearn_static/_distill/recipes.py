@@ -335,8 +335,8 @@ def corpus_table(
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
-            "are all that the teacher reads; use distill_on='vocabulary' or a teacher with a larger "
-            "maximum length."
+            "are all that the teacher reads; use distill_on='vocabulary' or a teacher with a "
+            "larger maximum length."
         )
     token_outputs = outputs.of_vocabulary().astype(np.float64)
     token_outputs -= token_outputs.mean(axis=0)
