@@ -34,7 +34,7 @@ corpus = corpus[::4]
 print(f"{len(corpus)} paragraphs")
 
 # %%
-# One vectorizer is distilled on the vocabulary, the other one is fitted to the corpus. Neither has
+# One vectorizer is distilled on the vocabulary; the other one is fitted to the corpus. Neither has
 # LSA features, so that the features are embeddings only.
 
 before = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(corpus)

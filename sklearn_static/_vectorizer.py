@@ -731,7 +731,7 @@ default="auto"
         )
         if n_empty:
             warn(
-                f"{n_empty} of {len(documents)} documents have no in-vocabulary token; their "
+                f"Documents with no in-vocabulary token: {n_empty} of {len(documents)}. Their "
                 "features are zero."
             )
         return features

@@ -168,8 +168,8 @@ def test_what_is_just_within_the_limits(server):
         (b"", "the body must be a JSON list, got null; send a list"),
         (b'["a", 3', "the body is not valid JSON at character 7: Expecting ',' delimiter; send"),
         (rb'["\ud800"]', r"documents[0] must be valid Unicode, got '\ud800'; remove"),
-        (b'["\xff"]', "the body must be a JSON list in UTF-8; send"),
-        (b"[" * 100_000, "the body must be a JSON list in UTF-8; send"),
+        (b'["\xff"]', "the body must be a JSON list in UTF-8, got"),
+        (b"[" * 100_000, "the body must be a JSON list in UTF-8, got"),
     ],
 )
 def test_refused(body, message, server):

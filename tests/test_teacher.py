@@ -191,7 +191,7 @@ class TestErrors:
                 {"activation_function": "torch.nn.modules.x.nope"},
                 "nope' is unsupported; supported: those of torch.nn",
             ),
-            ({"use_residual": True}, "use_residual is unsupported; supported: False"),
+            ({"use_residual": True}, "use_residual=True is unsupported; supported: False"),
             ({"module_input_name": "token_embeddings"}, "'token_embeddings' is unsupported"),
         ],
     )

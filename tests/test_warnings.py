@@ -23,7 +23,7 @@ TEXTS = ["the list", "", "a name", "the value"]
 
 
 def check(
-    call: Callable[[], object], said: str = "1 of 4 documents have no in-vocabulary token"
+    call: Callable[[], object], said: str = "Documents with no in-vocabulary token: 1 of 4"
 ) -> None:
     """Each warning is at the line of `call`, which is one line long."""
     with pytest.warns(UserWarning, match=said) as caught:

@@ -144,7 +144,10 @@ async def refuse(request: Request, error: RequestValidationError) -> JSONRespons
 @app.exception_handler(400)
 async def refuse_unreadable(request: Request, error: HTTPException) -> JSONResponse:
     """Answer like `refuse`."""
-    detail = 'the body must be a JSON list in UTF-8; send a list such as ["a document"].'
+    detail = (
+        "the body must be a JSON list in UTF-8, got one that cannot be decoded; send a list such "
+        'as ["a document"].'
+    )
     return JSONResponse({"detail": detail}, status_code=422)
 
 

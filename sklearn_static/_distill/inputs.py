@@ -185,6 +185,6 @@ class Inputs:
             if bare and full[start:stop] == bare:
                 return full[:start], full[stop:]
         raise ValueError(
-            f"The template of the teacher's tokenizer cannot be determined: {probe!r} becomes "
-            f"{bare} without special tokens and {full} with them."
+            "The teacher's tokenizer must add special tokens only before and after a document, but "
+            f"{probe!r} becomes {bare} without them and {full} with them; use another teacher."
         )

@@ -39,7 +39,7 @@ def import_for_fit(name: str) -> ModuleType:
             f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"
         ) from error
     except Exception as error:  # a broken package may raise anything
-        installed = ", ".join(f"{package} {found}" for package, found in versions.items())
+        installed = " and ".join(f"{package} {found}" for package, found in versions.items())
         raise ImportError(
             f"fit cannot import its dependencies, although {installed} are installed: "
             f"{type(error).__name__}: {error}. A new environment may help: {_INSTALL}. {_SERVING}"

@@ -210,7 +210,9 @@ def _load_dense(source: Source, path: str) -> nn.Module:
             "supported: 'sentence_embedding'."
         )
     if settings.get("use_residual"):
-        raise ValueError(f"{where}: use_residual is unsupported; supported: False.")
+        raise ValueError(
+            f"{where}: use_residual={settings['use_residual']!r} is unsupported; supported: False."
+        )
     linear = nn.Linear(
         settings["in_features"], settings["out_features"], settings.get("bias", True)
     )

@@ -87,15 +87,15 @@ def words_table(
         row_of.setdefault(same_case(word), row)
     if len(row_of) < len(names):
         warn(
-            f"{len(names) - len(row_of)} of {len(names)} words are duplicates"
-            f"{' after lowercasing' if is_lowered else ''}; the first of each is used."
+            f"Words that repeat an earlier one{' after lowercasing' if is_lowered else ''}: "
+            f"{len(names) - len(row_of)} of {len(names)}. They are dropped."
         )
         array = array[list(row_of.values())]
     if n_components is not None:
         limit = min(array.shape)
         if not 0 < n_components <= limit or (n_components > 1 and n_components % 1):
             raise ValueError(
-                f"n_components={n_components} must be a float in (0, 1) or an int of at most "
+                f"n_components={n_components} must be a float in (0, 1) or an int from 1 to "
                 f"{limit}, the smaller of the numbers of words and dimensions."
             )
         array, _ = pca(array, n_components)
@@ -128,8 +128,9 @@ def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
     if not kept.all():
         left_out = list(compress(words, ~kept))
         warn(
-            f"{len(left_out)} of {len(words)} words can never be tokens and are dropped, such as "
-            f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}; pass a tokenizer that produces them."
+            f"Words that can never be tokens: {len(left_out)} of {len(words)}, such as "
+            f"{', '.join(map(repr, left_out[:_SHOWN_WORDS]))}. They are dropped; pass a tokenizer "
+            "that produces them."
         )
     return kept
 

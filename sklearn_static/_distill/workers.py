@@ -183,7 +183,7 @@ def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
     except OSError as error:
         raise OSError(f"The worker on {node()} has no such teacher: {error}") from error
     if found != fingerprint:
-        versions = ", ".join(f"{name} {version}" for name, version in teacher_versions().items())
+        versions = " and ".join(f"{name} {version}" for name, version in teacher_versions().items())
         raise ValueError(
             f"The worker on {node()} has different files for model={encoder.source.model!r} "
             f"or different package versions than the caller: the worker has {versions}. Both must "

@@ -130,7 +130,10 @@ def _read_line(fields: list[str], dimension: int) -> tuple[str, NDArray[np.float
     n_parts = len(fields) - dimension  # some words of GloVe contain spaces
     word = " ".join(fields[: max(n_parts, 0)])
     if not word or not dimension or (n_parts > 1 and all(map(_is_number, fields[1:]))):
-        raise ValueError(f"expected a word and {dimension} numbers, got {len(fields)} fields.")
+        raise ValueError(
+            f"expected a word and {dimension or 'its'} numbers, separated by spaces, got "
+            f"{len(fields)} in all."
+        )
     return word, np.array(fields[n_parts:], dtype=np.float32)
 
 

@@ -245,7 +245,7 @@ def decide(model: Any, X: Any) -> Decisions:
     else:
         raise TypeError(
             f"The model must have decision_function or predict_proba, or be a regressor, got "
-            f"{_kind(model)}; use one that has, such as VotingClassifier with voting='soft'."
+            f"{_kind(model)}; use a model with one of these methods."
         )
     if isinstance(values, list):  # one array of probabilities for each output
         values = np.column_stack([_positive(np.asarray(part)) for part in values])
