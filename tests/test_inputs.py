@@ -101,7 +101,5 @@ def test_a_template_that_cannot_be_found(opened):
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "|": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
-    with pytest.raises(
-        ValueError, match=r"becomes \[\] without special tokens and \[2\] with them"
-    ):
+    with pytest.raises(ValueError, match=r"becomes \[\] without them and \[2\] with them"):
         Inputs(opened, usable_tokens(tokenizer)).of_vocabulary()

@@ -270,11 +270,15 @@ def test_a_connection_that_is_used_again_is_not_slow(server):
 @linux
 def test_the_workers_map_the_file_and_have_no_torch(server, model, pipeline):
     size = pipeline[0].table_.stored.nbytes
+    deadline = time.monotonic() + 60
     for pid in server.workers():
-        regions = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        mapped = [region.split() for region in regions if region.endswith(str(model))]
-        bounds = [[int(bound, 16) for bound in region[0].split("-")] for region in mapped]
-        assert sum(end - start for start, end in bounds) >= size
+        mapped_bytes = 0
+        while mapped_bytes < size:  # one worker answers while the other is still loading
+            assert time.monotonic() < deadline, "the worker has not mapped the model"
+            regions = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            mapped = [region.split() for region in regions if region.endswith(str(model))]
+            bounds = [[int(bound, 16) for bound in region[0].split("-")] for region in mapped]
+            mapped_bytes = sum(end - start for start, end in bounds)
         assert all(region[1].startswith("r--") for region in mapped)
         assert not any("torch" in region for region in regions)
 

@@ -213,7 +213,7 @@ class TestTransform:
             )
         empty = sum(not f.any() for f in features)
         if empty:
-            with pytest.warns(UserWarning, match=f"{empty} of {len(documents)} documents"):
+            with pytest.warns(UserWarning, match=f"token: {empty} of {len(documents)}"):
                 result = vectorizer.transform(documents)
         else:
             result = vectorizer.transform(documents)
@@ -257,7 +257,7 @@ class TestTransform:
 
     def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
-        with pytest.warns(UserWarning, match="1 of 2 documents") as caught:
+        with pytest.warns(UserWarning, match="token: 1 of 2") as caught:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
 
@@ -270,7 +270,7 @@ class TestTransform:
         vectorizer = StaticEmbeddingVectorizer(
             bert_folder, n_components=8, missing="empty", lexical_components=0
         )
-        with pytest.warns(UserWarning, match="1 of 2 documents"):
+        with pytest.warns(UserWarning, match="token: 1 of 2"):
             features = vectorizer.fit_transform(["the", None])
         assert not features[1].any()
 

@@ -92,7 +92,7 @@ class TestTokenizer:
         tokenizer.pre_tokenizer = WhitespaceSplit()
         tokenizer.enable_truncation(1)
         with pytest.warns(
-            UserWarning, match=r"2 of 4 words .* such as '\[UNK\]', 'new york'; pass"
+            UserWarning, match=r"tokens: 2 of 4, such as '\[UNK\]', 'new york'.* pass"
         ):
             vectorizer = from_vectors(words, VECTORS[:4], tokenizer=tokenizer, norm=None)
         assert list(vectorizer.vocabulary_) == ["don't", "new-york"]
