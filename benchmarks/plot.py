@@ -88,7 +88,7 @@ def draw(points: dict[str, Point]) -> None:
     axes.plot([], [], "o", color="#555", markerfacecolor="white", label="8 labels per class")
     axes.set(
         xscale="log",
-        xlim=(90, 3e6),
+        xlim=(25, 3e6),
         ylim=(72, 106),
         xlabel="documents per second, one thread (log scale)",
         ylabel="accuracy, % of the teacher's",
