@@ -94,7 +94,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     ngram_range : tuple (1, 1) or (1, 2), default=(1, 1)
         (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by
-        up to three percentage points; `transform` takes up to twice as long. With
+        up to four percentage points; `transform` takes up to twice as long. With
         ``distill_on="vocabulary"``, bigrams only affect the LSA features, so
         ``lexical_components=0`` then means no bigrams.
 
