@@ -27,7 +27,8 @@ class Vocabulary:
         for token_id in (token_ids.min(), token_ids.max()) if len(token_ids) else ():
             if token_id < 0 or tokenizer.id_to_token(int(token_id)) is None:
                 raise ValueError(
-                    f"The tokenizer has no token with id {token_id}, but the model has a vector for it."
+                    f"The tokenizer has no token with id {token_id}, but the model has a vector "
+                    "for it."
                 )
         # -1: no row. The last entry stands for all larger ids.
         self._row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
