@@ -135,7 +135,7 @@ def ag_news_7600() -> Rows:
 
 
 def sts12_16() -> Rows:
-    """Download the test parts of SemEval STS 2012 to 2016, excluding MSRvid of 2012."""
+    """Download the test sets of SemEval STS 2012 to 2016, excluding MSRvid of 2012."""
     for path, names in STS_PARTS.items():
         content = download(f"{STS}/{path}")
         for name in names.split():

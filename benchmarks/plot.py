@@ -1,4 +1,4 @@
-"""Accuracy against speed, from the published tables: docs/results/summary.csv and the picture.
+"""Accuracy against speed, from the published tables: docs/results/summary.csv and the figure.
 
 Accuracy is the mean over the data sets, as a share of the teacher's; speed is that of new short
 documents on one thread.
@@ -15,7 +15,7 @@ class Method:
     """How a column of the accuracies is shown."""
 
     title: str  # in the summary
-    label: str  # in the picture
+    label: str  # in the figure
     offset: tuple[int, int]  # of the label, in points
     color: str = "#3b6fb6"
 
@@ -74,7 +74,7 @@ def rows(points: dict[str, Point]) -> list[tuple[str, ...]]:
 
 
 def draw(points: dict[str, Point]) -> None:
-    """Draw the picture."""
+    """Draw the figure."""
     plt.rcParams |= {"svg.hashsalt": "sklearn-static", "svg.fonttype": "none", "font.size": 11}
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, point in points.items():

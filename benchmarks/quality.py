@@ -1,6 +1,6 @@
 """Accuracy of a linear classifier on the features, with other vectorizers as baselines.
 
-Logistic regression on each method's features. "all": every label of the training part, C chosen
+Logistic regression on each method's features. "all": every label of the training set, C chosen
 on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validation on these; the
 mean of 5 draws. Vectorizers see the training documents only. The standard error is that of a
 proportion of the test documents, sqrt(p (1 - p) / n).

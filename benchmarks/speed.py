@@ -105,7 +105,7 @@ def transform_table(
         "new documents": Prepared(partial(load, 1, first), transform),
         "new documents, 2 threads": Prepared(partial(load, 2, first), transform),
         "cold: first call after loading": Prepared(partial(load, 1, []), transform),
-        "again: read once before": Prepared(partial(load, 1, second), transform),
+        "repeated: read once before": Prepared(partial(load, 1, second), transform),
         "HashingVectorizer": lambda: HashingVectorizer().transform(second),
         "TfidfVectorizer": lambda: tfidf.transform(second),
         "model2vec": partial(model2vec.encode, second, max_length=None, use_multiprocessing=False),

@@ -87,8 +87,8 @@ for name, vectorizer in vectorizers.items():
     print(f"{name:40}{results[name][0]:12,.0f} documents/s {results[name][1]:8.1%}")
 
 # %%
-# The picture
-# -----------
+# Plot the results
+# ----------------
 # Up and to the right is better.
 
 import matplotlib.pyplot as plt

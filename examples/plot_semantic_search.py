@@ -62,8 +62,8 @@ for name, vectorizer in vectorizers.items():
     print(f"{name:40} first {recall[name][0]:.0%}, among ten {recall[name][9]:.0%}")
 
 # %%
-# The picture
-# -----------
+# Plot the results
+# ----------------
 # How often the right paragraph is among the first results.
 
 import matplotlib.pyplot as plt

@@ -75,8 +75,8 @@ for name, options in OPTIONS.items():
     print(f"{name:28}" + "".join(f"{size:7.1f} MB {score:6.1%}" for size, score in cells))
 
 # %%
-# The picture
-# -----------
+# Plot the results
+# ----------------
 # Each line is one way to store the vectors; its points are the numbers of components.
 
 import matplotlib.pyplot as plt

@@ -536,7 +536,7 @@ default="auto"
             If the teacher did not read all documents, if the cache in `memory` failed, or if the
             Hugging Face Hub could not be reached.
         sklearn.exceptions.ConvergenceWarning
-            If the solver of ``distill_on="corpus"`` stopped early.
+            If the solver of ``distill_on="corpus"`` did not converge.
         """
         return self._fit(as_documents(X, missing=self.missing))
 

@@ -84,7 +84,7 @@ def test_stopping_early_is_said(counts, targets, monkeypatch):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", 0)
     monkeypatch.setattr(ridge, "_MAX_ITERATIONS", 3)
     with pytest.warns(
-        ConvergenceWarning, match="stopped after 3 iterations with an error of up to"
+        ConvergenceWarning, match="did not converge in 3 iterations: the error is up to"
     ):
         solve_ridge(counts, targets, 0.1)
 

@@ -59,7 +59,7 @@ def test_case_counts_if_asked_for():
 
 
 def test_of_words_that_come_again_the_first_counts():
-    with pytest.warns(UserWarning, match="repeat an earlier one after lowercasing: 1 of 2"):
+    with pytest.warns(UserWarning, match="Duplicate words after lowercasing: 1 of 2"):
         vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
 

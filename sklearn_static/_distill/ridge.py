@@ -69,7 +69,7 @@ def fit_rows(
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        If the solver stopped early.
+        If the solver did not converge.
     """
     n_tokens = len(outputs)
     weights = np.ones(counts.shape[1], dtype=np.float32)
@@ -146,8 +146,8 @@ def solve_ridge(
         error = max(error, error_of_columns)
     if error > _TOLERANCE:
         warn(
-            f"The fit to the documents stopped after {_MAX_ITERATIONS} iterations with an error "
-            f"of up to {error:.1%} of the solution; a larger alpha converges sooner.",
+            f"The fit to the documents did not converge in {_MAX_ITERATIONS} iterations: the "
+            f"error is up to {error:.1%} of the solution; a larger alpha converges sooner.",
             ConvergenceWarning,
         )
     return solution

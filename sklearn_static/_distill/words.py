@@ -87,8 +87,8 @@ def words_table(
         row_of.setdefault(same_case(word), row)
     if len(row_of) < len(names):
         warn(
-            f"Words that repeat an earlier one{' after lowercasing' if is_lowered else ''}: "
-            f"{len(names) - len(row_of)} of {len(names)}. They are dropped."
+            f"Duplicate words{' after lowercasing' if is_lowered else ''}: "
+            f"{len(names) - len(row_of)} of {len(names)}; the first of each is used."
         )
         array = array[list(row_of.values())]
     if n_components is not None:

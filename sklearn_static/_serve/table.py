@@ -39,9 +39,9 @@ class StaticTable:
     stored : ndarray of float32, float16 or int8, shape (n_rows, n_components)
         The vectors as they are stored; read-only.
     scales : ndarray of float32, shape (n_rows,), or None
-        The factor of each row of an int8 table; None for floats.
+        The scale of each int8 vector; None for floats.
     bigrams : Bigrams or None
-        The bigrams that have a row.
+        The bigrams that have a vector.
     """
 
     tokenizer: FastTokenizer
