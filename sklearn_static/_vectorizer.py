@@ -82,9 +82,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     lexical_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
         appended last; at most the number of documents with an in-vocabulary token. They represent
-        the words of a document, the other features its meaning; classifiers with many labels
-        benefit most. "auto" is 128, or that number of documents if it is smaller, but 0 for a
-        static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
+        the words of a document, the other features its meaning; classifiers with many labeled
+        documents benefit most. "auto" is 128, or that number of documents if it is smaller, but 0
+        for a static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
         the features do not depend on the documents given to `fit`.
 
     sif_coefficient : float or None, default=1e-4
@@ -107,7 +107,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
         model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
-        a float in [0, 1] a share of them: 1 is one document, 1.0 is all of them. `transform`
+        a float in [0, 1] a proportion of them: 1 is one document, 1.0 is all of them. `transform`
         ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
 
     norm : {"l2"} or None, default="l2"
@@ -139,8 +139,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         does not truncate.
 
     missing : {"error", "empty"}, default="error"
-        How to treat nulls in X (None, NaN, NA): raise an error that names the rows, or treat
-        them as empty documents.
+        How to treat missing values in X (None, NaN, NA): raise an error that names the rows, or
+        treat them as empty documents.
 
     quantize : {"float16", "int8"} or None, default=None
         How the token vectors are stored. None is float32, or the type of a static embedding model.
@@ -523,8 +523,8 @@ default="auto"
         TypeError
             If X is not an ordered collection or has an element that is not a str.
         ValueError
-            If X is empty, a single str, or has several columns or nulls; if a parameter is out
-            of range; if the model is of an unsupported kind.
+            If X is empty, a single str, or has several columns or missing values; if a parameter is
+            out of range; if the model is of an unsupported kind.
         OSError
             If the model cannot be found.
         ImportError
@@ -577,7 +577,7 @@ default="auto"
         TypeError
             If X is not an ordered collection or has an element that is not a str.
         ValueError
-            If X is a single str, or has several columns or nulls.
+            If X is a single str, or has several columns or missing values.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
 

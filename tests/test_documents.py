@@ -89,9 +89,9 @@ def test_lone_surrogates():
         check_encodable(["fine", "caf\udce9"])
 
 
-@pytest.mark.parametrize("null", [None, np.nan, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
-def test_nulls(null):
-    X = ["a", null, "b", null]
+@pytest.mark.parametrize("value", [None, np.nan, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
+def test_missing_values(value):
+    X = ["a", value, "b", value]
     with pytest.raises(ValueError, match="2 missing values, in rows 1, 3; missing='empty'"):
         as_documents(X)
     assert as_documents(X, missing="empty") == ["a", "", "b", ""]

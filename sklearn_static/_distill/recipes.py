@@ -384,7 +384,8 @@ def finish(
     max_features : int or None
         The maximum number of bigrams; None sets no limit.
     min_df : int or float
-        The minimum document frequency of a row to be kept; a float is a share of the documents.
+        The minimum document frequency of a row to be kept; a float is a proportion of the
+        documents.
     quantize : {"float16", "int8"} or None
         How the table is stored.
 

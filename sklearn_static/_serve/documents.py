@@ -20,7 +20,7 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
         A list, tuple or generator of documents; a NumPy array, pandas or polars Series or
         pyarrow array of them; or a table or array of shape (n_documents, 1).
     missing : {"error", "empty"}, default="error"
-        Whether to raise on a null (None, NaN, NA) or to treat it as an empty document.
+        Whether to raise on a missing value (None, NaN, NA) or to treat it as an empty document.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
         If X is not iterable, has no order, is a Dask collection, or has an element that is not a
         str.
     ValueError
-        If X is a single str, does not have exactly one column, or has a null and
+        If X is a single str, does not have exactly one column, or has a missing value and
         ``missing="error"``.
     """
     items = _items(X)
@@ -139,7 +139,7 @@ def _only_column(X: Any) -> Any:
 
 
 def _checked_documents(items: list[Any], missing: str) -> list[str]:
-    """Convert subclasses of str to str and treat nulls as `missing` says."""
+    """Convert subclasses of str to str and treat missing values as `missing` says."""
     documents = []
     missing_rows = []
     for row, item in enumerate(items):
