@@ -84,8 +84,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         appended last; at most the number of documents with an in-vocabulary token. They represent
         the words of a document, the other features its meaning; classifiers with many labeled
         documents benefit most. "auto" is 128, or that number of documents if it is smaller, but 0
-        for a static embedding model with ``ngram_range=(1, 1)``. With 0 and ``distill_on="vocabulary"``,
-        the features do not depend on the documents given to `fit`.
+        for a static embedding model with ``ngram_range=(1, 1)``. With 0 and
+        ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`.
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
