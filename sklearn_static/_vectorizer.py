@@ -120,8 +120,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     alpha : float, default=0.3
         With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
-        token vectors overfit to the training documents; larger values keep
-        all token vectors closer to a single linear map of the teacher's outputs for tokens.
+        token vectors overfit to the training documents; larger values keep all token vectors
+        closer to a single linear map of the teacher's outputs for tokens.
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, the maximum number of tokens of documents that the teacher

@@ -171,7 +171,7 @@ class TestFailures:
         (tmp_path / "file").touch()
         vectorizer.set_params(memory=tmp_path / "file" / "cache")
         with pytest.warns(
-            UserWarning, match=r"are not cached, .*file.cache failed.*; pass another folder"
+            UserWarning, match=r"outputs are not cached, .*file.cache failed.*; pass another folder"
         ) as caught:
             vectorizer.set_params(distill_on="corpus").fit([f"text {i}" for i in range(8)])
         assert len(caught) == 1

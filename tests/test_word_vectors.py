@@ -27,12 +27,12 @@ def test_what_does_not_fit(words, vectors, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("cat 1 2\ndog 1\n", "line 2: expected a word and 2 numbers, "),
+        ("cat 1 2\ndog 1\n", "line 2: expected a word and 2 numbers, .*, got 2 in all"),
         ("cat 1 2\ndog 1 x\n", "line 2: could not convert string to float: 'x'"),
-        ("cat\n", "line 1: expected a word and its numbers, .*got 1 in all"),
+        ("cat\n", "line 1: expected a word and its numbers, .*, got 1 in all"),
         ("2 2\ncat 1 2\n", "has 1 words, but its first line announces 2"),
-        ("1 2\ncat 1 2 3 4\n", "line 2: expected a word and 2 numbers, .*got 5 in"),
-        ("cat 1\ndog 1 2 3\n", "line 2: expected a word and 1 numbers, .*got 4 in"),
+        ("1 2\ncat 1 2 3 4\n", "line 2: expected a word and 2 numbers, .*, got 5 in all"),
+        ("cat 1\ndog 1 2 3\n", "line 2: expected a word and 1 numbers, .*, got 4 in all"),
         (" 1 2\n", "line 1: expected a word and 2 numbers"),
     ],
 )
