@@ -11,92 +11,200 @@ and rows are summed.
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.operator cimport dereference
 from cpython.bytes cimport PyBytes_AsString, PyBytes_Size
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
-from libcpp.string cimport string
+from libcpp.utility cimport move
 from libcpp.vector cimport vector
 
-import numpy as np
+import os
 
-from sklearn_static._serve.cuts import added_token_keys, cut_pairs, map_character
-from sklearn_static._serve.subwords import PlainBpe, PlainUnigram, plain_subwords
+import numpy as np
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
-cdef extern from "key.hpp" namespace "sklearn_static" nogil:
+cdef extern from "text.hpp" namespace "sklearn_static" nogil:
     struct Text:
         const uint8_t* data
         size_t size
 
-cdef extern from "wordpiece.hpp" namespace "sklearn_static" nogil:
-    cdef enum Reading "sklearn_static::Reading":
-        DONE "sklearn_static::Reading::kDone"
-        UNRESOLVED "sklearn_static::Reading::kUnresolved"
-        WHOLE_DOCUMENT "sklearn_static::Reading::kWholeDocument"
+    cdef cppclass View[Value]:
+        const Value* data
+        size_t size
 
-    cdef enum Kind "sklearn_static::Characters::Kind":
-        MAPPED "sklearn_static::Characters::kMapped"
-        CONTEXTUAL "sklearn_static::Characters::kContextual"
+    cdef cppclass CharacterTable[Value]:
+        View[uint16_t] index
+        View[Value] pages
 
-    cdef cppclass Characters:
-        void set(uint32_t character, Kind kind, string mapped) except +
+cdef extern from "trie.hpp" namespace "sklearn_static" nogil:
+    struct TrieNode:
+        double score
 
-    cdef cppclass TokenTable "sklearn_static::Tokens":
+    cdef cppclass Trie:
+        View[TrieNode] nodes
+        View[int32_t] values
+
+    cdef cppclass TrieBuilder:
+        vector[TrieNode] nodes
+        vector[int32_t] values
+        void build(vector[Text] keys, const double* scores, const int32_t* values) except +
+
+cdef extern from "words.hpp" namespace "sklearn_static" nogil:
+    struct WordSlot:
+        int32_t value
+
+    cdef cppclass Words:
+        View[uint8_t] tags
+        View[WordSlot] slots
+        View[uint8_t] bytes
+
+    cdef cppclass WordsBuilder:
+        vector[uint8_t] tags
+        vector[WordSlot] slots
+        vector[uint8_t] bytes
         void reserve(size_t n) except +
-        void add(string token, int32_t row) except +
+        void add(Text text, int32_t value) except +
 
-    cdef cppclass WordPiece:
-        WordPiece() except +
-        Characters characters
-        TokenTable initial
-        TokenTable continuing
-        int32_t unknown_row
-        size_t max_characters
-        void add_added_token(string content) except +
-        void finish()
-        Reading read(
-            Text text, size_t max_length, vector[int32_t]& rows, vector[uint32_t]& unknown
-        ) except +
+cdef extern from "pattern.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Pattern:
+        CharacterTable[uint8_t] classes
+        View[uint16_t] next
+        View[uint8_t] can_begin
+        size_t n_classes
 
-cdef extern from "subwords.hpp" namespace "sklearn_static" nogil:
-    cdef cppclass Subwords:
+cdef extern from "normalizer.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Pass:
         pass
 
-    cdef cppclass Bpe(Subwords):
-        Bpe() except +
-        cbool has_digits
-        cbool ignores_merges
-        TokenTable whole
-        void set_byte(uint8_t byte, int32_t id)
-        void reserve(size_t n_merges) except +
-        void add_merge(int32_t first, int32_t second, int32_t id) except +
-        void set_rows(vector[int32_t] row_of_id) except +
+    cdef cppclass MapPass(Pass):
+        CharacterTable[uint32_t] entries
+        View[uint8_t] bytes
+        void finish()
 
-    cdef cppclass Unigram(Subwords):
-        Unigram() except +
-        TokenTable tokens
-        cbool* is_excluded
-        void add(string token, double score, int32_t row) except +
+    cdef cppclass FusedPass(Pass):
+        unique_ptr[MapPass] fast
+        vector[unique_ptr[Pass]] slow
 
-cdef extern from "pieces.hpp" namespace "sklearn_static" nogil:
-    cdef cppclass PieceBatch:
-        vector[Text] missing
-        void set_rows(size_t i, const int32_t* rows, int32_t n_rows) except +
+    cdef cppclass CanonicalPass(Pass):
+        CharacterTable[uint32_t] entries
+        CharacterTable[uint8_t] combining_classes
+        View[uint32_t] decompositions
+        View[uint64_t] pairs
+        View[uint32_t] composed
+        cbool composes
 
-    cdef cppclass Pieces:
-        Pieces() except +
-        cbool drops_spaces
-        unique_ptr[Subwords] subwords
-        void begin(PieceBatch& batch)
-        void end(PieceBatch& batch) except +
-        size_t n_entries()
-        Reading read(
-            Text text, size_t max_length, PieceBatch& batch, vector[int32_t]& rows
-        ) except +
-        void cut(uint8_t first, uint8_t second)
+    cdef cppclass CharsmapPass(Pass):
+        CharacterTable[uint32_t] entries
+        View[uint8_t] bytes
+        View[uint32_t] units
+        View[uint8_t] strings
+
+    cdef cppclass ReplacePass(Pass):
+        Pattern pattern
+        View[uint8_t] content
+
+    cdef cppclass StripPass(Pass):
+        CharacterTable[uint8_t] is_white
+        cbool left
+        cbool right
+
+    cdef cppclass PrependPass(Pass):
+        View[uint8_t] content
+
+cdef extern from "added.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass AddedTokens:
+        Trie trie
+        View[int32_t] ids
+        View[int32_t] flags
+        View[uint64_t] begins
+        CharacterTable[uint8_t] classes
+        cbool is_single
+        uint8_t first
+
+cdef extern from "splitter.hpp" namespace "sklearn_static" nogil:
+    cdef enum Behavior "sklearn_static::Behavior":
+        pass
+
+    cdef enum StepKind "sklearn_static::SplitStep::Kind":
+        pass
+
+    cdef enum Prepend "sklearn_static::SplitStep::Prepend":
+        pass
+
+    cdef cppclass SplitStep:
+        StepKind kind
+        Pattern pattern
+        Behavior behavior
+        cbool inverts
+        CharacterTable[uint8_t] kinds
+        View[uint8_t] mark
+        Prepend prepend
+        cbool splits
+
+    cdef cppclass Splitter:
+        vector[SplitStep] steps
+
+cdef extern from "models.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Scratch:
+        pass
+
+    cdef cppclass Model:
+        Words words
+        void read(Text piece, Scratch& scratch, vector[int32_t]& ids) except +
+
+    cdef cppclass WordLevel(Model):
+        int32_t unknown_id
+        cbool has_unknown
+
+cdef extern from "wordpiece.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass WordPiece(Model):
+        Words continuing
+        View[uint8_t] longest_initial
+        View[uint8_t] longest_continuing
+        int32_t unknown_id
+        size_t max_characters
+
+cdef extern from "unigram.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Unigram(Model):
+        Trie trie
+        View[int32_t] id_of_byte
+        int32_t unknown_id
+        double unknown_score
+
+cdef extern from "bpe.hpp" namespace "sklearn_static" nogil:
+    struct MergeSlot:
+        int32_t merged
+
+    cdef cppclass Merges:
+        View[MergeSlot] slots
+
+    cdef cppclass Bpe(Model):
+        Merges merges
+        CharacterTable[int32_t] symbols
+        View[int32_t] id_of_byte
+        int32_t unknown_id
+        cbool fuses_unknown
+        View[uint64_t] joined
+        cbool cuts
+
+    size_t slot_of_pair(int32_t first, int32_t second, size_t n_slots)
+
+cdef extern from "composition.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Reader:
+        Scratch scratch
+        Reader(uint64_t seed, size_t n_entries, size_t n_steps) except +
+        void shrink()
+
+    cdef cppclass CppComposition "sklearn_static::Composition":
+        CppComposition() except +
+        AddedTokens added
+        AddedTokens added_normalized
+        vector[unique_ptr[Pass]] passes
+        Splitter splitter
+        unique_ptr[Model] model
+        cbool read(Text document, size_t max_length, Reader& reader, vector[int32_t]& rows) except +
 
 cdef extern from "pairs.hpp" namespace "sklearn_static" nogil:
     cdef cppclass PairTable:
@@ -173,6 +281,222 @@ cdef class TokenRows:
         return rows, offsets
 
 
+cdef class _Assembly:
+    """Builds the engine of a composition from its arrays, which the engine reads where they are."""
+
+    cdef list buffers
+
+    def __cinit__(self, list buffers):
+        self.buffers = buffers
+
+    cdef fill(self, CppComposition* engine, composition):
+        cdef unique_ptr[Pass] owned
+        self.added(engine.added, composition["added"])
+        self.added(engine.added_normalized, composition["added_normalized"])
+        for part in composition["normalizer"]:
+            owned.reset(self.normalizer_pass(part))
+            engine.passes.push_back(move(owned))
+        for part in composition["splitter"]:
+            engine.splitter.steps.push_back(self.step(part))
+        engine.model.reset(self.model(composition["model"]))
+
+    cdef const void* array(self, array, dtype, size_t* size) except? NULL:
+        if array.dtype != dtype or array.ndim != 1:
+            raise ValueError(f"an array must be {dtype} with one dimension, got {array.dtype}.")
+        cdef _Buffer buffer = _Buffer(array)
+        self.buffers.append(buffer)
+        size[0] = array.shape[0]
+        return buffer.view.buf
+
+    cdef View[uint8_t] bytes(self, array) except *:
+        cdef View[uint8_t] view
+        view.data = <const uint8_t*> self.array(array, np.uint8, &view.size)
+        return view
+
+    cdef View[int32_t] int32(self, array) except *:
+        cdef View[int32_t] view
+        view.data = <const int32_t*> self.array(array, np.int32, &view.size)
+        return view
+
+    cdef View[uint64_t] uint64(self, array) except *:
+        cdef View[uint64_t] view
+        view.data = <const uint64_t*> self.array(array, np.uint64, &view.size)
+        return view
+
+    cdef View[uint32_t] uint32(self, array) except *:
+        cdef View[uint32_t] view
+        view.data = <const uint32_t*> self.array(array, np.uint32, &view.size)
+        return view
+
+    cdef View[uint16_t] uint16(self, array) except *:
+        cdef View[uint16_t] view
+        view.data = <const uint16_t*> self.array(array, np.uint16, &view.size)
+        return view
+
+    cdef CharacterTable[uint8_t] characters8(self, table) except *:
+        cdef CharacterTable[uint8_t] view
+        view.index = self.uint16(table["index"])
+        view.pages = self.bytes(table["pages"])
+        return view
+
+    cdef CharacterTable[uint32_t] characters32(self, table) except *:
+        cdef CharacterTable[uint32_t] view
+        view.index = self.uint16(table["index"])
+        view.pages = self.uint32(table["pages"])
+        return view
+
+    cdef CharacterTable[int32_t] symbols(self, table) except *:
+        cdef CharacterTable[int32_t] view
+        view.index = self.uint16(table["index"])
+        view.pages = self.int32(table["pages"])
+        return view
+
+    cdef Trie trie(self, table) except *:
+        cdef Trie trie
+        trie.nodes.data = <const TrieNode*> self.array(table["nodes"], np.uint64, &trie.nodes.size)
+        trie.nodes.size = trie.nodes.size * sizeof(uint64_t) // sizeof(TrieNode)
+        trie.values = self.int32(table["values"])
+        return trie
+
+    cdef Words words(self, table) except *:
+        cdef Words words
+        words.slots.data = <const WordSlot*> self.array(table["slots"], np.uint64, &words.slots.size)
+        words.slots.size = words.slots.size * sizeof(uint64_t) // sizeof(WordSlot)
+        words.tags = self.bytes(table["tags"])
+        words.bytes = self.bytes(table["bytes"])
+        return words
+
+    cdef Pattern pattern(self, part) except *:
+        cdef Pattern pattern
+        pattern.classes = self.characters8(part["classes"])
+        pattern.next = self.uint16(part["next"])
+        pattern.can_begin = self.bytes(part["can_begin"])
+        pattern.n_classes = part["n_classes"]
+        return pattern
+
+    cdef added(self, AddedTokens& added, part):
+        if part is None:
+            return
+        added.trie = self.trie(part["trie"])
+        added.ids = self.int32(part["ids"])
+        added.flags = self.int32(part["flags"])
+        added.begins = self.uint64(part["begins"])
+        added.classes = self.characters8(part["classes"])
+        added.is_single = part["first"] is not None
+        added.first = part["first"] or 0
+
+    cdef MapPass* map_pass(self, part) except NULL:
+        cdef MapPass* result = new MapPass()
+        result.entries = self.characters32(part["entries"])
+        result.bytes = self.bytes(part["bytes"])
+        result.finish()
+        return result
+
+    cdef Pass* normalizer_pass(self, part) except NULL:
+        cdef FusedPass* fused
+        cdef CanonicalPass* canonical
+        cdef CharsmapPass* charsmap
+        cdef ReplacePass* replaced
+        cdef StripPass* strip
+        cdef PrependPass* prepend
+        cdef unique_ptr[Pass] owned
+        kind = part["kind"]
+        if kind == "map":
+            return self.map_pass(part)
+        if kind == "fused":
+            fused = new FusedPass()
+            fused.fast.reset(self.map_pass(part["fast"]))
+            for slow in part["slow"]:
+                owned.reset(self.normalizer_pass(slow))
+                fused.slow.push_back(move(owned))
+            return fused
+        if kind == "canonical":
+            canonical = new CanonicalPass()
+            canonical.entries = self.characters32(part["entries"])
+            canonical.combining_classes = self.characters8(part["combining_classes"])
+            canonical.decompositions = self.uint32(part["decompositions"])
+            canonical.pairs = self.uint64(part["pairs"])
+            canonical.composed = self.uint32(part["composed"])
+            canonical.composes = part["composes"]
+            return canonical
+        if kind == "charsmap":
+            charsmap = new CharsmapPass()
+            charsmap.entries = self.characters32(part["entries"])
+            charsmap.bytes = self.bytes(part["bytes"])
+            charsmap.units = self.uint32(part["units"])
+            charsmap.strings = self.bytes(part["strings"])
+            return charsmap
+        if kind == "replace":
+            replaced = new ReplacePass()
+            replaced.pattern = self.pattern(part["pattern"])
+            replaced.content = self.bytes(part["content"])
+            return replaced
+        if kind == "strip":
+            strip = new StripPass()
+            strip.is_white = self.characters8(part["is_white"])
+            strip.left = part["left"]
+            strip.right = part["right"]
+            return strip
+        prepend = new PrependPass()
+        prepend.content = self.bytes(part["content"])
+        return prepend
+
+    cdef SplitStep step(self, part) except *:
+        cdef SplitStep step
+        step.kind = <StepKind> <int> ("pattern", "words", "metaspace", "prefix space").index(part["kind"])
+        if part["kind"] == "pattern":
+            step.pattern = self.pattern(part["pattern"])
+            step.behavior = <Behavior> <int> _BEHAVIORS.index(part["behavior"])
+            step.inverts = part["inverts"]
+        elif part["kind"] == "words":
+            step.kinds = self.characters8(part["kinds"])
+        elif part["kind"] == "metaspace":
+            step.mark = self.bytes(part["mark"])
+            step.prepend = <Prepend> <int> ("never", "first", "always").index(part["prepend"])
+            step.splits = part["splits"]
+        return step
+
+    cdef Model* model(self, part) except NULL:
+        cdef WordLevel* word_level
+        cdef WordPiece* wordpiece
+        cdef Unigram* unigram
+        cdef Bpe* bpe
+        if part["kind"] == "WordLevel":
+            word_level = new WordLevel()
+            word_level.words = self.words(part["words"])
+            word_level.has_unknown = part["unknown_id"] is not None
+            word_level.unknown_id = part["unknown_id"] or 0
+            return word_level
+        if part["kind"] == "WordPiece":
+            wordpiece = new WordPiece()
+            wordpiece.words = self.words(part["words"])
+            wordpiece.continuing = self.words(part["continuing"])
+            wordpiece.longest_initial = self.bytes(part["longest_initial"])
+            wordpiece.longest_continuing = self.bytes(part["longest_continuing"])
+            wordpiece.unknown_id = part["unknown_id"]
+            wordpiece.max_characters = part["max_characters"]
+            return wordpiece
+        if part["kind"] == "Unigram":
+            unigram = new Unigram()
+            unigram.words = self.words(part["words"])
+            unigram.trie = self.trie(part["trie"])
+            unigram.id_of_byte = self.int32(part["id_of_byte"])
+            unigram.unknown_id = part["unknown_id"]
+            unigram.unknown_score = part["unknown_score"]
+            return unigram
+        bpe = new Bpe()
+        bpe.words = self.words(part["words"])
+        bpe.merges.slots.data = <const MergeSlot*> self.array(part["merges"], np.uint64, &bpe.merges.slots.size)
+        bpe.merges.slots.size = bpe.merges.slots.size * sizeof(uint64_t) // sizeof(MergeSlot)
+        bpe.symbols = self.symbols(part["symbols"])
+        bpe.id_of_byte = self.int32(part["id_of_byte"])
+        bpe.unknown_id = -1 if part["unknown_id"] is None else part["unknown_id"]
+        bpe.fuses_unknown = part["fuses_unknown"]
+        bpe.joined = self.uint64(part["joined"])
+        bpe.cuts = part["cuts"]
+        return bpe
+
+
 cdef class FastTokenizer:
     """Map documents to the rows of their tokens, with the same result as the original tokenizer.
 
@@ -180,36 +504,36 @@ cdef class FastTokenizer:
     ----------
     vocabulary : Vocabulary
         The original tokenizer, and the row of each of its tokens.
-    rule : str or None
-        The result of `cut_rule` for it. With None, the original tokenizer reads whole documents.
+    composition : dict or None
+        The result of `compose` for it. With None, the original tokenizer reads all documents.
+
+    Attributes
+    ----------
+    n_original : int
+        Number of documents that the original tokenizer has read so far.
     """
 
     cdef readonly object vocabulary
-    cdef readonly object rule
-    cdef WordPiece* words
-    cdef Pieces* pieces
+    cdef readonly object composition
+    cdef readonly size_t n_original
+    cdef CppComposition* engine
+    cdef vector[Reader*] readers  # those that no call uses at the moment
+    cdef list buffers  # the arrays that the engine reads
+    cdef object row_of_id
 
-    def __cinit__(self, vocabulary, rule):
+    def __cinit__(self, vocabulary, composition):
         self.vocabulary = vocabulary
-        self.rule = rule
-        if rule == "characters":
-            self.words = new WordPiece()
-            self._fill_words()
-        elif rule is not None:
-            self.pieces = new Pieces()
-            self.pieces.drops_spaces = rule == "words"
-            for first, second in cut_pairs(vocabulary.tokenizer, rule):
-                self.pieces.cut(ord(first), ord(second))
-            self._fill_subwords(plain_subwords(vocabulary.tokenizer, rule))
+        self.composition = composition
+        self.row_of_id = vocabulary.row_of_id
+        self.buffers = []
+        if composition is not None:
+            self.engine = new CppComposition()
+            _Assembly(self.buffers).fill(self.engine, composition)
 
     def __dealloc__(self):
-        del self.words
-        del self.pieces
-
-    @property
-    def n_pieces(self):
-        """Number of cached pieces of text."""
-        return 0 if self.pieces is NULL else self.pieces.n_entries()
+        for reader in self.readers:
+            del reader
+        del self.engine
 
     def tokenize(self, list documents not None, max_length=None):
         """Find the rows of each document's tokens.
@@ -238,7 +562,7 @@ cdef class FastTokenizer:
         cdef vector[Text] texts
         encoded = _encode_documents(documents, texts)  # keeps the memory of texts alive
         result.spans.resize(n_documents)
-        if self.words is NULL and self.pieces is NULL:
+        if self.engine is NULL:
             for i in range(n_documents):
                 whole.push_back(i)
         else:
@@ -250,43 +574,38 @@ cdef class FastTokenizer:
     cdef _read(
         self, const vector[Text]& texts, size_t limit, TokenRows result, vector[size_t]& whole
     ):
-        cdef vector[size_t] pending, unresolved
-        cdef vector[uint32_t] unknown
-        cdef PieceBatch batch
-        cdef Reading reading
-        cdef size_t start, i, k
-        for i in range(texts.size()):
-            pending.push_back(i)
-        if self.pieces is not NULL:
-            self.pieces.begin(batch)
-        while pending.size():
+        cdef _Buffer buffer = _Buffer(self.row_of_id)
+        cdef const int32_t* row_of_id = <const int32_t*> buffer.view.buf
+        cdef size_t last = buffer.view.len // sizeof(int32_t) - 1, start, i
+        cdef Reader* reader
+        cdef int32_t* ids
+        # With the GIL held, so that a call has a reader of its own, also after a fork.
+        if self.readers.size():
+            reader = self.readers.back()
+            self.readers.pop_back()
+        else:
+            reader = new Reader(_random_seed(), _N_PIECES, self.engine.splitter.steps.size())
+        try:
             with nogil:
-                for k in range(pending.size()):
-                    i = pending[k]
+                for i in range(texts.size()):
                     start = result.rows.size()
-                    if self.words is not NULL:
-                        reading = self.words.read(texts[i], limit, result.rows, unknown)
-                    else:
-                        reading = self.pieces.read(texts[i], limit, batch, result.rows)
-                    if reading == DONE:
+                    if self.engine.read(texts[i], limit, dereference(reader), result.rows):
                         result.spans[i] = Span(start, result.rows.size())
-                        continue
-                    result.rows.resize(start)
-                    if reading == UNRESOLVED:
-                        unresolved.push_back(i)
                     else:
                         whole.push_back(i)
-            if unknown.size():
-                self._learn_characters(unknown)
-            if batch.missing.size():
-                self._learn_pieces(batch)
-            pending.swap(unresolved)
-            unresolved.clear()
-        if self.pieces is not NULL:
-            self.pieces.end(batch)
+                ids = result.rows.data()
+                for i in range(result.rows.size()):
+                    ids[i] = row_of_id[min(<size_t> ids[i], last)]
+                reader.shrink()
+        finally:
+            if self.readers.size() < _N_READERS:
+                self.readers.push_back(reader)
+            else:
+                del reader
 
     cdef _read_whole(self, list documents, vector[size_t]& whole, TokenRows result):
         cdef size_t n_before = result.rows.size(), k
+        self.n_original += whole.size()
         rows, offsets = self.vocabulary.tokens([documents[i] for i in whole])
         cdef _Buffer rows_buffer = _Buffer(rows), offsets_buffer = _Buffer(offsets)
         cdef int32_t* first = <int32_t*> rows_buffer.view.buf
@@ -295,76 +614,172 @@ cdef class FastTokenizer:
         for k in range(whole.size()):
             result.spans[whole[k]] = Span(n_before + ends[k], n_before + ends[k + 1])
 
-    cdef _fill_words(self):
-        model = self.vocabulary.tokenizer.model
-        prefix = model.continuing_subword_prefix
-        tokens = self.vocabulary.tokenizer.get_vocab(with_added_tokens=False)
-        ids = np.fromiter(tokens.values(), dtype=np.int32, count=len(tokens))
-        row_of_token = dict(zip(tokens, self.vocabulary.rows(ids).tolist(), strict=True))
-        self.words.unknown_row = row_of_token.get(model.unk_token, -1)
-        self.words.max_characters = model.max_input_chars_per_word
-        self.words.initial.reserve(len(tokens))
-        self.words.continuing.reserve(sum(1 for token in tokens if token.startswith(prefix)))
-        for token, row in row_of_token.items():
-            if token:
-                self.words.initial.add(token.encode(), row)
-            if len(token) > len(prefix) and token.startswith(prefix):
-                self.words.continuing.add(token[len(prefix):].encode(), row)
-        for key in added_token_keys(self.vocabulary.tokenizer):
-            self.words.add_added_token(key.encode())
-        cdef vector[uint32_t] ascii_characters
-        for character in range(128):
-            ascii_characters.push_back(character)
-        self._learn_characters(ascii_characters)
-        self.words.finish()
 
-    cdef _fill_subwords(self, subwords):
-        cdef Bpe* bpe
-        cdef Unigram* unigram
-        if isinstance(subwords, PlainBpe):
-            bpe = new Bpe()
-            self.pieces.subwords.reset(bpe)
-            bpe.has_digits = subwords.has_digits
-            bpe.ignores_merges = subwords.ignores_merges
-            for byte, token_id in subwords.id_of_byte.items():
-                bpe.set_byte(byte, token_id)
-            bpe.reserve(len(subwords.merges))
-            for first, second, token_id in subwords.merges:
-                bpe.add_merge(first, second, token_id)
-            bpe.set_rows(self.vocabulary.rows(np.arange(subwords.n_ids, dtype=np.int32)))
-            bpe.whole.reserve(len(subwords.id_of_piece))
-            ids = np.fromiter(subwords.id_of_piece.values(), np.int32, len(subwords.id_of_piece))
-            for piece, row in zip(subwords.id_of_piece, self.vocabulary.rows(ids).tolist()):
-                bpe.whole.add(piece, row)
-        elif isinstance(subwords, PlainUnigram):
-            unigram = new Unigram()
-            self.pieces.subwords.reset(unigram)
-            for character in subwords.excluded:
-                unigram.is_excluded[ord(character)] = True
-            unigram.tokens.reserve(len(subwords.scores))
-            rows = self.vocabulary.rows(np.arange(len(subwords.scores), dtype=np.int32))
-            for (token, score), row in zip(subwords.scores, rows.tolist()):
-                if token:
-                    unigram.add(token.encode(), score, row)
+# The pieces that a reader remembers: 4 MB of 64 bytes each, which stay in the processor's caches.
+cdef size_t _N_PIECES = 1 << 16
+# Readers that are kept for later calls: as many as threads that usually call at the same time.
+cdef size_t _N_READERS = 16
 
-    cdef _learn_characters(self, vector[uint32_t]& characters):
-        for character in set(characters):
-            mapped = map_character(self.vocabulary.tokenizer, chr(character))
-            kind = CONTEXTUAL if mapped is None else MAPPED
-            self.words.characters.set(character, kind, (mapped or "").encode())
-        characters.clear()
 
-    cdef _learn_pieces(self, PieceBatch& batch):
-        cdef size_t i
-        rows, offsets = self.vocabulary.tokens(
-            [text.data[: text.size].decode() for text in batch.missing]
-        )
-        cdef _Buffer rows_buffer = _Buffer(rows), offsets_buffer = _Buffer(offsets)
-        cdef int32_t* first = <int32_t*> rows_buffer.view.buf
-        cdef int64_t* ends = <int64_t*> offsets_buffer.view.buf
-        for i in range(batch.missing.size()):
-            batch.set_rows(i, first + ends[i], ends[i + 1] - ends[i])
-        batch.missing.clear()
+cdef uint64_t _random_seed():
+    return int.from_bytes(os.urandom(8), "little")
+
+
+_BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
+
+
+cdef object _copied(const void* data, size_t n_bytes, dtype):
+    array = np.empty(n_bytes // np.dtype(dtype).itemsize, dtype=dtype)
+    cdef _Buffer buffer = _Buffer(array, True)
+    if n_bytes:
+        memcpy(buffer.view.buf, data, n_bytes)
+    return array
+
+
+cdef object _texts(strings, vector[Text]& texts):
+    """Point texts to strings of bytes; return what must outlive them."""
+    joined = b"".join(strings) + bytes(32)  # the engine reads beyond the end of a string
+    cdef const uint8_t* data = <const uint8_t*> PyBytes_AsString(joined)
+    texts.reserve(len(strings))
+    for string in strings:
+        texts.push_back(Text(data, len(string)))
+        data += len(string)
+    return joined
+
+
+def build_trie(strings, scores, values):
+    """Build the arrays of a trie.
+
+    Parameters
+    ----------
+    strings : list of bytes
+        The strings.
+    scores : ndarray of float64, shape (n_strings,), or None
+        The score of each string; not NaN.
+    values : ndarray of int32, shape (n_strings,)
+        The value of each string; the last one counts if there are several.
+
+    Returns
+    -------
+    trie : dict of str to ndarray
+        The arrays.
+    """
+    cdef vector[Text] texts
+    held = _texts(strings, texts)
+    cdef TrieBuilder builder
+    cdef _Buffer value_buffer = _Buffer(values), score_buffer
+    cdef const double* score_data = NULL
+    if scores is not None:
+        score_buffer = _Buffer(scores)
+        score_data = <const double*> score_buffer.view.buf
+    builder.build(texts, score_data, <const int32_t*> value_buffer.view.buf)
+    return {
+        "nodes": _copied(builder.nodes.data(), builder.nodes.size() * sizeof(TrieNode), np.uint64),
+        "values": _copied(builder.values.data(), builder.values.size() * sizeof(int32_t), np.int32),
+    }
+
+
+def build_words(strings, values):
+    """Build the arrays of a hash table from strings to numbers.
+
+    Parameters
+    ----------
+    strings : list of bytes
+        The strings.
+    values : ndarray of int32, shape (n_strings,)
+        The value of each string; the first one counts if there are several.
+
+    Returns
+    -------
+    words : dict of str to ndarray
+        The arrays.
+    """
+    cdef vector[Text] texts
+    held = _texts(strings, texts)
+    cdef WordsBuilder builder
+    cdef _Buffer buffer = _Buffer(values)
+    cdef const int32_t* data = <const int32_t*> buffer.view.buf
+    cdef size_t i
+    builder.reserve(texts.size())
+    for i in range(texts.size()):
+        builder.add(texts[i], data[i])
+    return {
+        "tags": _copied(builder.tags.data(), builder.tags.size(), np.uint8),
+        "slots": _copied(builder.slots.data(), builder.slots.size() * sizeof(WordSlot), np.uint64),
+        "bytes": _copied(builder.bytes.data(), builder.bytes.size(), np.uint8),
+    }
+
+
+def build_merges(merges):
+    """Build the hash table of merges.
+
+    Parameters
+    ----------
+    merges : ndarray of int32, shape (n_merges, 3)
+        Two ids and the id of the token into which they merge, by descending priority. Of equal
+        pairs, the last one counts.
+
+    Returns
+    -------
+    slots : ndarray of uint64
+        The table.
+    """
+    cdef size_t n_slots = 2 * len(merges) + 2, i, n = len(merges), rank
+    slots = np.full((n_slots, 4), -1, dtype=np.int32)
+    cdef _Buffer buffer = _Buffer(slots, True), given = _Buffer(merges)
+    cdef int32_t* data = <int32_t*> buffer.view.buf
+    cdef int32_t* merge
+    for rank in range(n):
+        merge = <int32_t*> given.view.buf + 3 * rank
+        i = slot_of_pair(merge[0], merge[1], n_slots)
+        while data[4 * i] >= 0 and not (data[4 * i] == merge[0] and data[4 * i + 1] == merge[1]):
+            i = 0 if i + 1 == n_slots else i + 1
+        data[4 * i] = merge[0]
+        data[4 * i + 1] = merge[1]
+        data[4 * i + 2] = rank
+        data[4 * i + 3] = merge[2]
+    return slots.reshape(-1).view(np.uint64)
+
+
+def single_tokens(model, strings, ids):
+    """Find the strings that a model leaves whole.
+
+    Parameters
+    ----------
+    model : dict
+        A model without `words`.
+    strings : list of bytes
+        Strings of the vocabulary.
+    ids : ndarray of int32, shape (n_strings,)
+        Their ids.
+
+    Returns
+    -------
+    is_single : ndarray of bool, shape (n_strings,)
+        Whether the model turns the string into its id.
+    """
+    cdef vector[Text] texts
+    held = _texts(strings, texts)
+    buffers = []
+    cdef unique_ptr[Model] built
+    built.reset((<_Assembly> _Assembly(buffers)).model(model))
+    cdef Reader* reader = new Reader(1, 2, 0)
+    is_single = np.zeros(len(strings), dtype=np.uint8)
+    cdef _Buffer buffer = _Buffer(is_single, True), id_buffer = _Buffer(ids)
+    cdef uint8_t* result = <uint8_t*> buffer.view.buf
+    cdef const int32_t* expected = <const int32_t*> id_buffer.view.buf
+    cdef vector[int32_t] found
+    cdef size_t i
+    try:
+        with nogil:
+            for i in range(texts.size()):
+                found.clear()
+                if texts[i].size:
+                    dereference(built).read(texts[i], reader.scratch, found)
+                result[i] = found.size() == 1 and found[0] == expected[i]
+    finally:
+        del reader
+    return is_single.view(bool)
 
 
 cdef object _is_ascii = str.isascii

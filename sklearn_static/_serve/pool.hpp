@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "key.hpp"
+#include "text.hpp"
 #include "pairs.hpp"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))

@@ -31,8 +31,8 @@ class Vocabulary:
                     "for it."
                 )
         # -1: no row. The last entry stands for all larger ids.
-        self._row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
-        self._row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
+        self.row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
+        self.row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -124,7 +124,7 @@ class Vocabulary:
         rows : ndarray of int32, shape (n_tokens,)
             The row of each token, -1 if it has none.
         """
-        return self._row_of_id.take(ids, mode="clip")
+        return self.row_of_id.take(ids, mode="clip")
 
 
 def known_rows(

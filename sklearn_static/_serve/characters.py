@@ -1,0 +1,315 @@
+"""Tables over all of Unicode, with what the original tokenizer's own library says of each character.
+
+Versions of Unicode differ between libraries, so the library that the tokenizer runs on is asked.
+"""
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+Table = dict[str, NDArray[Any]]
+"""A value for each code point: `index`, the page of each 256 code points, and `pages`."""
+
+N_CODE_POINTS = 0x110000
+# Characters that are asked one by one. Above them are unassigned and private code points only;
+# there, the first of each page of 256 stands for all.
+_ASKED = np.array(
+    sorted(
+        {*range(0xD800), *range(0xE000, 0x34000), *range(0xE0000, 0xE1000)}
+        | set(range(0x34000, N_CODE_POINTS, 256))
+    )
+)
+# Which of these stands for each code point. Surrogates cannot occur in a document.
+_PLACES = np.searchsorted(_ASKED, np.arange(N_CODE_POINTS), side="right") - 1
+# No character is normalized to something with one of these.
+_SEPARATORS = "\u2020\u2021\u203b\u2042"
+
+
+def table(values: NDArray[Any]) -> Table:
+    """Compress a value for each code point.
+
+    Parameters
+    ----------
+    values : ndarray of shape (N_CODE_POINTS,)
+        The values.
+
+    Returns
+    -------
+    table : dict of str to ndarray
+        The table; its first page is that of the first code points.
+    """
+    pages: dict[bytes, int] = {}
+    index = [pages.setdefault(page.tobytes(), len(pages)) for page in values.reshape(-1, 256)]
+    flat = np.frombuffer(b"".join(pages), dtype=values.dtype)
+    return {"index": np.array(index, dtype=np.uint16), "pages": flat}
+
+
+def sparse(values: Mapping[int, int], dtype: Any, default: int = 0) -> Table:
+    """Make a table in which most code points have the same value.
+
+    Parameters
+    ----------
+    values : mapping of int to int
+        The values of some code points.
+    dtype : dtype
+        The type of the values.
+    default : int, default=0
+        The value of all other code points.
+
+    Returns
+    -------
+    table : dict of str to ndarray
+        The table.
+    """
+    full = np.full(N_CODE_POINTS, default, dtype=dtype)
+    full[np.fromiter(values.keys(), np.int64, len(values))] = list(values.values())
+    return table(full)
+
+
+@cache
+def characters() -> str:
+    """Return the characters that are asked one by one, in their order."""
+    return "".join(map(chr, _ASKED.tolist()))
+
+
+@cache
+def members(pattern: str) -> NDArray[np.bool_]:
+    """Ask which characters a regular expression matches.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression for one character, in the syntax of the tokenizers library.
+
+    Returns
+    -------
+    members : ndarray of bool, shape (N_CODE_POINTS,)
+        Whether each code point is matched.
+    """
+    text = characters()
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    # A mark that is not among the characters that are asked.
+    marked = normalizers.Replace(Regex(f"(?:{pattern})"), "\U0010ffff").normalize_str(text)
+    after = np.frombuffer(marked.encode("utf-32-le"), dtype=np.uint32)
+    if len(after) != len(codes):
+        raise ValueError(f"{pattern!r} does not match single characters.")
+    return (after != codes)[_PLACES]
+
+
+@cache
+def categories() -> NDArray[np.str_]:
+    """Return Python's general category of each code point."""
+    return np.array([unicodedata.category(c) for c in characters()])[_PLACES]
+
+
+def _asked(candidates: NDArray[np.bool_], ask: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Ask for certain, run by run, which of some candidates are in a set.
+
+    `ask` says whether all characters of a text are in the set.
+    """
+    text = characters()
+    chosen = candidates[_ASKED]
+    edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
+    result = np.zeros(len(text), dtype=bool)
+    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    while runs:
+        start, stop = runs.pop()
+        if ask(text[start:stop]):
+            result[start:stop] = True
+        elif stop - start > 1:
+            middle = (start + stop) // 2
+            runs += [(start, middle), (middle, stop)]
+    return result[_PLACES]
+
+
+@cache
+def white_space() -> NDArray[np.bool_]:
+    """Return which code points are white space for the splitters that are no patterns."""
+    split = pre_tokenizers.WhitespaceSplit()
+    python = np.array([c.isspace() for c in characters()])[_PLACES]
+    return _asked(members(r"\s") | python, lambda text: not split.pre_tokenize_str(text))
+
+
+@cache
+def punctuation() -> NDArray[np.bool_]:
+    """Return which code points are punctuation for BERT."""
+    split = pre_tokenizers.Punctuation("removed")
+    candidates = members(r"[\p{P}$+<=>^`|~]") | np.char.startswith(categories(), "P")
+    return _asked(candidates, lambda text: not split.pre_tokenize_str(text))
+
+
+@cache
+def numbers() -> NDArray[np.bool_]:
+    """Return which code points are numbers for the splitter of digits."""
+    split = pre_tokenizers.Digits(individual_digits=True)
+    candidates = members(r"\p{N}") | np.char.startswith(categories(), "N")
+    return _asked(candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == len(text) + 2)
+
+
+@cache
+def word_characters() -> NDArray[np.bool_]:
+    r"""Return which code points are part of a word (\w) for the Whitespace splitter."""
+    split = pre_tokenizers.Whitespace()
+    candidates = members(r"\w") | np.char.startswith(categories(), "M")
+    candidates |= np.array([c.isalnum() for c in characters()])[_PLACES]
+    candidates[[0x200C, 0x200D]] = True
+    return _asked(candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == 1)
+
+
+def component(normalizer: Any = None, pre_tokenizer: Any = None) -> Tokenizer:
+    """Make a tokenizer of two components, to ask them about characters.
+
+    Parameters
+    ----------
+    normalizer : dict or None, default=None
+        The normalizer as in tokenizer.json.
+    pre_tokenizer : dict or None, default=None
+        Likewise.
+
+    Returns
+    -------
+    tokenizer : tokenizers.Tokenizer
+        A tokenizer with an empty model.
+    """
+    state = json.loads(Tokenizer(models.BPE()).to_str())
+    return Tokenizer.from_str(
+        json.dumps(state | {"normalizer": normalizer, "pre_tokenizer": pre_tokenizer})
+    )
+
+
+def changes(normalizer: Any) -> dict[int, str]:
+    """Ask how a normalizer changes each character alone.
+
+    Parameters
+    ----------
+    normalizer : dict
+        The normalizer as in tokenizer.json, which treats the characters of this text one by one.
+
+    Returns
+    -------
+    changes : dict of int to str
+        What each code point that is changed becomes.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be found out.
+    """
+    return dict(_changes(json.dumps(normalizer)))
+
+
+@cache
+def _changes(normalizer: str) -> dict[int, str]:
+    normalize = component(json.loads(normalizer)).normalizer.normalize_str
+    for separator in _SEPARATORS:
+        if normalize(separator) != separator:
+            continue
+        asked = characters().replace(separator, "")
+        after = normalize(separator.join(asked)).split(separator)
+        if len(after) == len(asked):
+            # The ends of a text may be special.
+            after[0], after[-1] = normalize(asked[0]), normalize(asked[-1])
+            break
+    else:
+        raise ValueError("The normalizer does not treat characters one by one.")
+    result = {}
+    ends = np.append(_ASKED[1:], N_CODE_POINTS)
+    end_of = dict(zip(_ASKED.tolist(), ends.tolist(), strict=True))
+    for before, value in zip(asked, after, strict=True):
+        code = ord(before)
+        if value == before:
+            continue
+        result[code] = value
+        # A private or unassigned code point that is removed stands for its page.
+        if code >= 0x34000 and not value:
+            result |= dict.fromkeys(range(code, end_of[code]), "")
+    return result
+
+
+def strings(values: Mapping[int, str], shift: int) -> tuple[dict[int, int], NDArray[np.uint8]]:
+    """Store strings one after the other.
+
+    Parameters
+    ----------
+    values : mapping of int to str
+        The string of some code points.
+    shift : int
+        Where the offset of a string begins in an entry, whose low byte is 1 + its size.
+
+    Returns
+    -------
+    entries : dict of int to int
+        The entry of each of these code points.
+    bytes : ndarray of uint8
+        The strings.
+
+    Raises
+    ------
+    ValueError
+        If a string is too long for an entry.
+    """
+    joined = bytearray()
+    places: dict[str, int] = {}
+    entries = {}
+    for code, value in values.items():
+        encoded = value.encode()
+        if len(encoded) > 254:
+            raise ValueError("A replacement is too long.")
+        if value not in places:
+            places[value] = len(joined)
+            joined += encoded
+        entries[code] = places[value] << shift | (len(encoded) + 1)
+    return entries, as_bytes(bytes(joined))
+
+
+def as_bytes(content: bytes) -> NDArray[np.uint8]:
+    """Copy bytes into an array.
+
+    Parameters
+    ----------
+    content : bytes
+        The bytes.
+
+    Returns
+    -------
+    array : ndarray of uint8
+        The array.
+    """
+    return np.frombuffer(content, dtype=np.uint8).copy()
+
+
+def classes_of(sets: Iterable[NDArray[np.bool_]]) -> tuple[Table, NDArray[np.bool_]]:
+    """Partition the code points by the sets that they are in.
+
+    Parameters
+    ----------
+    sets : iterable of ndarray of bool, shape (N_CODE_POINTS,)
+        At most 62 sets.
+
+    Returns
+    -------
+    classes : dict of str to ndarray
+        The class of each code point.
+    members : ndarray of bool, shape (n_classes, n_sets)
+        Which sets the members of each class are in.
+
+    Raises
+    ------
+    ValueError
+        If there are too many classes.
+    """
+    all_sets = list(sets)
+    signatures = np.zeros(N_CODE_POINTS, dtype=np.int64)
+    for i, members_of_set in enumerate(all_sets):
+        signatures |= members_of_set.astype(np.int64) << i
+    distinct, classes = np.unique(signatures, return_inverse=True)
+    if len(distinct) > 254 or len(all_sets) > 62:
+        raise ValueError("A pattern has too many classes of characters.")
+    bits = distinct[:, None] >> np.arange(len(all_sets)) & 1
+    return table(classes.astype(np.uint8)), bits.astype(bool)

@@ -1,0 +1,74 @@
+"""A tokenizer as a composition of components that the compiled engine has.
+
+A component is recognized by its kind and its settings, never by the name of a model. What the
+engine has no equivalent of is left to the original tokenizer, and `fit` also compares both on the
+user's documents.
+"""
+
+import json
+from typing import Any
+
+from sklearn_static._serve.added import compile_added
+from sklearn_static._serve.characters import component
+from sklearn_static._serve.models import compile_model
+from sklearn_static._serve.normalizers import compile_normalizer
+from sklearn_static._serve.patterns import Unsupported
+from sklearn_static._serve.splitters import compile_splitter
+
+Composition = dict[str, Any]
+"""The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""
+
+
+def compose(state: dict[str, Any]) -> Composition | None:
+    """Convert a tokenizer to tables for the compiled engine.
+
+    Parameters
+    ----------
+    state : dict
+        The content of tokenizer.json.
+
+    Returns
+    -------
+    composition : dict or None
+        The tables; None if the engine has no equivalent of a component.
+    """
+    # With the defaults that a file may leave out.
+    components = json.loads(component(state["normalizer"], state["pre_tokenizer"]).to_str())
+    normalizer = components["normalizer"]
+    steps = flat(components["pre_tokenizer"], "pretokenizers")
+    byte_level = bool(steps) and steps[-1]["type"] == "ByteLevel"
+    try:
+        tokens = state["added_tokens"]
+        return {
+            "added": compile_added(tokens, normalizer, normalized=False),
+            "added_normalized": compile_added(tokens, normalizer, normalized=True),
+            "normalizer": compile_normalizer(flat(normalizer, "normalizers")),
+            "splitter": compile_splitter(steps),
+            "model": compile_model(
+                state["model"], byte_level=byte_level, is_split=bool(steps)
+            ),
+        }
+    except Unsupported:
+        return None
+
+
+def flat(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """List the steps of a normalizer or pre-tokenizer, including those of nested sequences.
+
+    Parameters
+    ----------
+    step : dict or None
+        The component as in tokenizer.json.
+    key : {"normalizers", "pretokenizers"}
+        The key of a sequence's steps.
+
+    Returns
+    -------
+    steps : list of dict
+        The steps, none of which is a sequence.
+    """
+    if step is None:
+        return []
+    if step["type"] == "Sequence":
+        return [part for inner in step[key] for part in flat(inner, key)]
+    return [step]

@@ -1,0 +1,245 @@
+"""The model of a tokenizer as the tables of the compiled engine."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_static._serve import engine
+from sklearn_static._serve.characters import sparse
+from sklearn_static._serve.patterns import Unsupported
+
+# As in bpe.hpp.
+_BYTES, _UNKNOWN, _DROPPED = -1, -2, -3
+# The penalty of an unknown character, as in SentencePiece.
+_UNKNOWN_PENALTY = 10.0
+
+Model = dict[str, Any]
+"""A model as in tokenizer.json."""
+
+
+def compile_model(model: Model, *, byte_level: bool, is_split: bool) -> dict[str, Any]:
+    """Convert a model to tables.
+
+    Parameters
+    ----------
+    model : dict
+        The model as in tokenizer.json.
+    byte_level : bool
+        Whether its characters stand for bytes.
+    is_split : bool
+        Whether a splitter precedes it. Without one, a piece is a whole document.
+
+    Returns
+    -------
+    tables : dict
+        The tables that the engine reads.
+
+    Raises
+    ------
+    Unsupported
+        If the engine has no equivalent of the model.
+    """
+    kind = model["type"]
+    if kind == "BPE":
+        return _bpe(model, byte_level, is_split)
+    if byte_level:
+        raise Unsupported(f"The model {kind} on bytes is not supported.")
+    if kind == "WordLevel":
+        vocabulary = model["vocab"]
+        return {
+            "kind": kind,
+            "words": _words(vocabulary.items()),
+            "unknown_id": vocabulary.get(model["unk_token"]),
+        }
+    if kind == "WordPiece":
+        return _wordpiece(model)
+    if kind == "Unigram":
+        return _unigram(model)
+    raise Unsupported(f"The model {kind} is not supported.")
+
+
+def _words(tokens: Iterable[tuple[str, int]]) -> dict[str, NDArray[Any]]:
+    pairs = [(token.encode(), number) for token, number in tokens if token]
+    return _words_of_bytes(pairs)
+
+
+def _words_of_bytes(pairs: Sequence[tuple[bytes, int]]) -> dict[str, NDArray[Any]]:
+    values = np.fromiter((number for _, number in pairs), np.int32, len(pairs))
+    return engine.build_words([string for string, _ in pairs], values)
+
+
+def _wordpiece(model: Model) -> dict[str, Any]:
+    vocabulary: dict[str, int] = model["vocab"]
+    prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
+    if model["unk_token"] not in vocabulary:
+        raise Unsupported("The unknown token is not in the vocabulary.")
+    initial = {token: i for token, i in vocabulary.items() if len(token) <= longest}
+    continuing = {
+        token[len(prefix) :]: i for token, i in vocabulary.items() if token.startswith(prefix)
+    }
+    return {
+        "kind": "WordPiece",
+        "words": _words(initial.items()),
+        "continuing": _words(continuing.items()),
+        "longest_initial": _longest(initial),
+        "longest_continuing": _longest(continuing),
+        "unknown_id": vocabulary[model["unk_token"]],
+        "max_characters": longest,
+    }
+
+
+def _longest(tokens: Iterable[str]) -> NDArray[np.uint8]:
+    """Return the size of the longest token that begins with each byte; 255 for any size."""
+    longest = np.zeros(256, dtype=np.uint8)
+    for token in map(str.encode, filter(None, tokens)):
+        longest[token[0]] = max(longest[token[0]], min(len(token), 255))
+    return longest
+
+
+def _unigram(model: Model) -> dict[str, Any]:
+    if model["unk_id"] is None or model.get("alpha") or model.get("nbest_size"):
+        raise Unsupported("The options of the Unigram model are not supported.")
+    # Of equal tokens, the last one counts.
+    index = {token: i for i, (token, _) in enumerate(model["vocab"])}
+    scores = np.array([score for _, score in model["vocab"]], dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise Unsupported("A score is not finite.")
+    tokens = [token for token in index if token]
+    ids = np.array([index[token] for token in tokens], dtype=np.int32)
+    encoded = [token.encode() for token in tokens]
+    id_of_byte = np.empty(0, dtype=np.int32)
+    if model["byte_fallback"]:
+        id_of_byte = np.array([index.get(f"<0x{b:02X}>", -1) for b in range(256)], dtype=np.int32)
+    tables = {
+        "kind": "Unigram",
+        "words": _words([]),
+        "trie": engine.build_trie(encoded, scores[ids], ids),
+        "id_of_byte": id_of_byte,
+        "unknown_id": model["unk_id"],
+        "unknown_score": float(scores.min() - _UNKNOWN_PENALTY),
+    }
+    return tables | {"words": _single_tokens(tables, encoded, ids)}
+
+
+def _single_tokens(
+    tables: dict[str, Any], encoded: Sequence[bytes], ids: NDArray[np.int32]
+) -> dict[str, NDArray[Any]]:
+    """Make the table of strings that the model leaves whole."""
+    is_single = engine.single_tokens(tables, encoded, ids)
+    kept = np.flatnonzero(is_single).tolist()
+    return engine.build_words([encoded[i] for i in kept], ids[kept])
+
+
+def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
+    options = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+    for option in options:
+        if model.get(option):
+            raise Unsupported(f"The option {option} of BPE is not supported.")
+    vocabulary: dict[str, int] = model["vocab"]
+    ignores_merges = bool(model.get("ignore_merges"))
+    cuts = not byte_level and not ignores_merges
+    unknown = model.get("unk_token")
+    unknown_id = None if unknown is None else vocabulary.get(unknown)
+    if unknown is not None and unknown_id is None:
+        raise Unsupported("The unknown token is not in the vocabulary.")
+    pairs = [
+        merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]
+    ]
+    number = vocabulary.__getitem__
+    merges = np.fromiter(
+        chain.from_iterable((number(a), number(b), number(a + b)) for a, b in pairs),
+        np.int32,
+        3 * len(pairs),
+    ).reshape(-1, 3)
+    if byte_level:
+        id_of_byte = np.array(
+            [vocabulary.get(c, _BYTES) for c in _CHARACTER_OF_BYTE], dtype=np.int32
+        )
+        if unknown_id is not None and (id_of_byte < 0).any():
+            raise Unsupported("A byte is not in the vocabulary.")
+        symbols = {b: int(i) for b, i in enumerate(id_of_byte[:128]) if i >= 0}
+        default = _BYTES
+        encoded, ids = _byte_strings(vocabulary)
+    else:
+        symbols, id_of_byte, default = _character_symbols(model, unknown_id)
+        encoded = [token.encode() for token in vocabulary if token]
+        ids = np.fromiter((i for token, i in vocabulary.items() if token), np.int32, len(encoded))
+    tables = {
+        "kind": "BPE",
+        "words": _words([]),
+        "merges": engine.build_merges(merges),
+        "symbols": sparse(symbols, np.int32, default),
+        "id_of_byte": id_of_byte,
+        "unknown_id": unknown_id,
+        "fuses_unknown": bool(model.get("fuse_unk")),
+        "joined": _joined_characters(pairs) if cuts else np.empty(0, dtype=np.uint64),
+        "cuts": cuts,
+    }
+    if ignores_merges:
+        return tables | {"words": engine.build_words(encoded, ids)}
+    return tables | {"words": _single_tokens(tables, encoded, ids)}
+
+
+def _character_symbols(
+    model: Model, unknown_id: int | None
+) -> tuple[dict[int, int], NDArray[np.int32], int]:
+    """Return the symbols of characters that are tokens, those of bytes, and that of the others."""
+    vocabulary: dict[str, int] = model["vocab"]
+    symbols = {ord(token): i for token, i in vocabulary.items() if len(token) == 1}
+    default = _DROPPED if unknown_id is None else _UNKNOWN
+    id_of_byte = np.full(256, -1, dtype=np.int32)
+    if model.get("byte_fallback"):
+        id_of_byte[:] = [vocabulary.get(f"<0x{b:02X}>", -1) for b in range(256)]
+        # Bytes that no UTF-8 contains may be missing.
+        used = [*range(0xC0), *range(0xC2, 0xF5)]
+        if (id_of_byte[used] >= 0).all():
+            default = _BYTES
+        elif (id_of_byte[used] >= 0).any():
+            raise Unsupported("A byte is not in the vocabulary.")
+    return symbols, id_of_byte, default
+
+
+def _joined_characters(pairs: Iterable[Sequence[str]]) -> NDArray[np.uint64]:
+    """Return a bit for each pair of characters between which a merge joins two symbols."""
+    joined = {(a[-1], b[0]) for a, b in pairs}
+    codes = np.array([(ord(x), ord(y)) for x, y in joined], dtype=np.uint64).reshape(-1, 2)
+    n_bits = 1 << 16
+    while n_bits < 16 * len(codes):
+        n_bits *= 2
+    first, second = codes.T
+    bits = (first * np.uint64(0x9E3779B1) ^ second * np.uint64(0x85EBCA6B)) >> np.uint64(3)
+    bits &= np.uint64(n_bits - 1)
+    is_set = np.zeros(n_bits, dtype=np.uint8)
+    is_set[bits] = 1
+    return np.packbits(is_set, bitorder="little").view("<u8").astype(np.uint64)
+
+
+def _characters_of_bytes() -> str:
+    """Return the character that stands for each byte, as in GPT-2."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(0x100, 0x200))
+    return "".join(chr(b if b in visible else next(others)) for b in range(256))
+
+
+_CHARACTER_OF_BYTE = _characters_of_bytes()
+_BYTE_OF_CHARACTER = {ord(c): b for b, c in enumerate(_CHARACTER_OF_BYTE)}
+_TO_CHARACTER = dict(enumerate(_CHARACTER_OF_BYTE))
+
+
+def _byte_strings(vocabulary: dict[str, int]) -> tuple[list[bytes], NDArray[np.int32]]:
+    """Return the tokens as bytes, without those that are not whole characters."""
+    encoded, ids = [], []
+    for token, i in vocabulary.items():
+        try:
+            string = token.translate(_BYTE_OF_CHARACTER).encode("latin-1")
+            string.decode()
+        except UnicodeError:
+            continue
+        # A character that stands for no byte, but has the number of one, is unchanged.
+        if string and string.decode("latin-1").translate(_TO_CHARACTER) == token:
+            encoded.append(string)
+            ids.append(i)
+    return encoded, np.array(ids, dtype=np.int32)

@@ -1,0 +1,331 @@
+"""Regular expressions as tables for the compiled engine.
+
+The patterns by which tokenizers split text consist of classes of characters, repetitions,
+alternatives and a look at the next character. Such a pattern is a finite automaton; its classes of
+characters are asked from the library that the original tokenizer uses.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_static._serve.characters import classes_of, members
+
+_MOST_STATES = 2000
+# As in pattern.hpp.
+_ENDS_BEFORE = 0x8000
+_QUANTIFIER = re.compile(r"[?*+]|\{(\d+)(,?)(\d*)\}")
+# What may follow a backslash for a class of characters or for a character.
+_ESCAPE = re.compile(r"\\(?:[pP]\{\^?\w+\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[sSdDwWrntfv]|\W)")
+
+
+class Unsupported(ValueError):
+    """The pattern is not of the kind described above."""
+
+
+@dataclass
+class _Program:
+    """A nondeterministic automaton; the alternatives of a state are in their order."""
+
+    # ("any", set, next), ("either", next, next), ("look", set, is_negated, next) or ("end",)
+    steps: list[tuple[Any, ...]] = field(default_factory=list)
+    sets: list[NDArray[np.bool_]] = field(default_factory=list)
+    set_of_atom: dict[str, int] = field(default_factory=dict)
+
+    def atom(self, pattern: str) -> int:
+        if pattern not in self.set_of_atom:
+            self.set_of_atom[pattern] = len(self.sets)
+            try:
+                self.sets.append(members(pattern))
+            except Exception as error:  # tokenizers has no narrower class
+                raise Unsupported(f"{pattern!r} is not a class of characters.") from error
+        return self.set_of_atom[pattern]
+
+    def add(self, *step: Any) -> int:
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+
+# A part of a pattern: ("set", i), ("look", i, is_negated), ("sequence", parts),
+# ("alternatives", parts), or ("repeat", part, least, most or None).
+_Part = tuple[Any, ...]
+
+
+class _Parser:
+    def __init__(self, pattern: str, program: _Program) -> None:
+        self.pattern = pattern
+        self.program = program
+        self.place = 0
+
+    def parse(self) -> _Part:
+        part = self._alternatives(ignores_case=False)
+        if self.place < len(self.pattern):
+            raise Unsupported(f"{self.pattern!r} has an unbalanced parenthesis.")
+        return part
+
+    def _peek(self, text: str) -> bool:
+        if not self.pattern.startswith(text, self.place):
+            return False
+        self.place += len(text)
+        return True
+
+    def _alternatives(self, ignores_case: bool) -> _Part:
+        parts = [self._sequence(ignores_case)]
+        while self._peek("|"):
+            parts.append(self._sequence(ignores_case))
+        return parts[0] if len(parts) == 1 else ("alternatives", parts)
+
+    def _sequence(self, ignores_case: bool) -> _Part:
+        parts: list[_Part] = []
+        literals = ""
+        while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
+            start = self.place
+            part = self._one(ignores_case)
+            literal = self.pattern[start : self.place]
+            parts.append(self._repeated(part))
+            literals += literal if len(literal) == 1 else "\0"
+        if ignores_case:
+            self._check_folding(literals)
+        return ("sequence", parts)
+
+    def _check_folding(self, literals: str) -> None:
+        """Refuse strings that match a single character when case is ignored, such as "ss"."""
+        for run in filter(None, literals.split("\0")):
+            parts = {run[i:j] for i in range(len(run)) for j in range(i + 2, len(run) + 1)}
+            if parts and _any_member("|".join(map(re.escape, sorted(parts)))):
+                raise Unsupported(f"{run!r} matches a single character when case is ignored.")
+
+    def _repeated(self, part: _Part) -> _Part:
+        match = _QUANTIFIER.match(self.pattern, self.place)
+        if match is None:
+            return part
+        if part[0] == "look":
+            raise Unsupported("A look-ahead is repeated.")
+        self.place = match.end()
+        # Lazy and possessive quantifiers, and a quantifier of a quantifier.
+        if _QUANTIFIER.match(self.pattern, self.place):
+            raise Unsupported(f"{self.pattern!r} has two quantifiers one after the other.")
+        kind = match[0][0]
+        if kind != "{":
+            least, most = {"?": (0, 1), "*": (0, None), "+": (1, None)}[kind]
+        else:
+            least = int(match[1])
+            most = least if not match[2] else int(match[3]) if match[3] else None
+            if max(least, most or 0) > 64 or (most is not None and most < least):
+                raise Unsupported(f"{match[0]} is out of range.")
+        return ("repeat", part, least, most)
+
+    def _one(self, ignores_case: bool) -> _Part:
+        for opening, negated in (("(?!", True), ("(?=", False)):
+            if self._peek(opening):
+                inner = self._alternatives(ignores_case)
+                self._close()
+                while inner[0] == "sequence" and len(inner[1]) == 1:
+                    inner = inner[1][0]
+                if inner[0] != "set":
+                    raise Unsupported("A look-ahead is longer than one character.")
+                return ("look", inner[1], negated)
+        if self._peek("(?i:"):
+            ignores_case = True
+        elif not self._peek("(?:"):
+            if self.pattern.startswith("(?", self.place) or not self._peek("("):
+                return self._atom(ignores_case)
+        inner = self._alternatives(ignores_case)
+        self._close()
+        return inner
+
+    def _close(self) -> None:
+        if not self._peek(")"):
+            raise Unsupported(f"{self.pattern!r} has an unbalanced parenthesis.")
+
+    def _atom(self, ignores_case: bool) -> _Part:
+        text = self.pattern[self.place]
+        if text == "[":
+            text = self._bracket()
+        elif text == "\\":
+            match = _ESCAPE.match(self.pattern, self.place)
+            if match is None:
+                raise Unsupported(f"{self.pattern[self.place :][:2]} is not supported.")
+            text = match[0]
+        elif text in "^$.?*+{(":
+            raise Unsupported(f"{text!r} is not supported.")
+        self.place += len(text)
+        if len(text) == 1:
+            text = re.escape(text)
+        return ("set", self.program.atom(f"(?i:{text})" if ignores_case else text))
+
+    def _bracket(self) -> str:
+        depth = 0
+        i = self.place
+        while i < len(self.pattern):
+            c = self.pattern[i]
+            if c == "\\":
+                i += 1
+            elif c == "[":
+                depth += 1
+            elif c == "]":
+                depth -= 1
+                if depth == 0:
+                    return self.pattern[self.place : i + 1]
+            i += 1
+        raise Unsupported(f"{self.pattern!r} has an unbalanced bracket.")
+
+
+@cache
+def _any_member(pattern: str) -> bool:
+    return bool(members(f"(?i:{pattern})").any())
+
+
+def _compile(part: _Part, program: _Program, following: int) -> int:
+    """Add the steps of a part that goes on at `following`; return its first step."""
+    kind = part[0]
+    if kind == "set":
+        return program.add("any", part[1], following)
+    if kind == "look":
+        return program.add("look", part[1], part[2], following)
+    if kind == "sequence":
+        for inner in reversed(part[1]):
+            following = _compile(inner, program, following)
+        return following
+    if kind == "alternatives":
+        starts = [_compile(inner, program, following) for inner in part[1]]
+        last = starts.pop()
+        for start in reversed(starts):
+            last = program.add("either", start, last)
+        return last
+    _, inner, least, most = part
+    if _may_be_empty(inner):
+        raise Unsupported("Something that may be empty is repeated.")
+    if most is None:
+        loop = program.add("either", 0, following)
+        program.steps[loop] = ("either", _compile(inner, program, loop), following)
+        following = loop
+    else:
+        after = following
+        for _ in range(most - least):
+            following = program.add("either", _compile(inner, program, following), after)
+    for _ in range(least):
+        following = _compile(inner, program, following)
+    return following
+
+
+def _may_be_empty(part: _Part) -> bool:
+    kind = part[0]
+    if kind == "sequence":
+        return all(map(_may_be_empty, part[1]))
+    if kind == "alternatives":
+        return any(map(_may_be_empty, part[1]))
+    if kind == "repeat":
+        return part[2] == 0 or _may_be_empty(part[1])
+    return bool(kind == "look")
+
+
+def compile_pattern(pattern: str) -> dict[str, Any]:
+    """Convert a regular expression to tables.
+
+    Parameters
+    ----------
+    pattern : str
+        The pattern, in the syntax of the tokenizers library (Oniguruma).
+
+    Returns
+    -------
+    tables : dict
+        The tables that the engine reads.
+
+    Raises
+    ------
+    Unsupported
+        If the pattern is not of the kind that this module describes, or may match nothing.
+    """
+    return dict(_compiled(pattern))
+
+
+@cache
+def _compiled(pattern: str) -> dict[str, Any]:
+    program = _Program()
+    part = _Parser(pattern, program).parse()
+    return _tables(part, program)
+
+
+def compile_runs(sets: Sequence[NDArray[np.bool_]], *, repeats: bool) -> dict[str, Any]:
+    """Make the tables of a pattern that matches characters of one of several sets.
+
+    Parameters
+    ----------
+    sets : sequence of ndarray of bool, shape (N_CODE_POINTS,)
+        The sets, by descending priority.
+    repeats : bool
+        Whether a match is a run of such characters instead of one.
+
+    Returns
+    -------
+    tables : dict
+        The tables that the engine reads.
+    """
+    program = _Program(sets=list(sets))
+    parts: list[_Part] = [("set", i) for i in range(len(sets))]
+    if repeats:
+        parts = [("repeat", part, 1, None) for part in parts]
+    return _tables(("alternatives", parts), program)
+
+
+def _tables(part: _Part, program: _Program) -> dict[str, Any]:
+    if _may_be_empty(part):
+        raise Unsupported("The pattern may match nothing.")
+    start = _compile(part, program, program.add("end"))
+    classes, bits = classes_of(program.sets)
+    n_classes = len(bits) + 1
+    states: list[tuple[int, ...]] = [(), (start,)]
+    number_of = {state: number for number, state in enumerate(states)}
+    rows = [[0] * n_classes]
+    while len(rows) < len(states):
+        row = []
+        for character_class in range(n_classes):
+            member = bits[character_class] if character_class < len(bits) else None
+            following, ends = _step(program, states[len(rows)], member)
+            if following not in number_of:
+                number_of[following] = len(states)
+                states.append(following)
+            row.append(number_of[following] | (_ENDS_BEFORE if ends else 0))
+        rows.append(row)
+        if len(states) > _MOST_STATES:
+            raise Unsupported("The pattern has too many states.")
+    return {
+        "classes": classes,
+        "next": np.array(rows, dtype=np.uint16).ravel(),
+        "can_begin": np.array([step != 0 for step in rows[1]], dtype=np.uint8),
+        "n_classes": n_classes,
+    }
+
+
+def _step(
+    program: _Program, state: tuple[int, ...], member: NDArray[np.bool_] | None
+) -> tuple[tuple[int, ...], bool]:
+    """Read a character (None: the end of the text); return the next state, and whether a match ends
+    before the character.
+    """
+    following: dict[int, None] = {}
+    seen: set[int] = set()
+    waiting = list(reversed(state))
+    while waiting:
+        i = waiting.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        step = program.steps[i]
+        if step[0] == "end":
+            return tuple(following), True  # all that follows has a lower priority
+        if step[0] == "either":
+            waiting += [step[2], step[1]]
+        elif step[0] == "look":
+            if (member is not None and bool(member[step[1]])) != step[2]:
+                waiting.append(step[3])
+        elif member is not None and member[step[1]]:
+            following[step[2]] = None
+    return tuple(following), False
