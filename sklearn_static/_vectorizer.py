@@ -624,10 +624,10 @@ default="auto"
                 n_jobs=self.n_jobs,
             )
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
-        if self.verbose and tokenizer.rule is None:
+        if self.verbose and tokenizer.composition is None:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
-                "original one, which is slower."
+                "original one for 100 % of the documents, which is slower."
             )
         corpus = None
         lexical_components = self.lexical_components

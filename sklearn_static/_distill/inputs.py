@@ -6,26 +6,26 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.folder import Folder
 from sklearn_static._serve.documents import batches
-from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
+from sklearn_static._serve.original import Original, token_ids, unknown_id
+from sklearn_static._serve.vocabulary import Vocabulary
 
 # Slots that the tokenizer's authors left free; the teacher was never trained on them.
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
 
 
-def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
+def usable_tokens(original: Original) -> Vocabulary:
     """Select the tokens that can occur in a document, in the tokenizer's order.
 
     Special tokens, the unknown token and unused slots are excluded.
 
     Parameters
     ----------
-    tokenizer : tokenizers.Tokenizer
-        The tokenizer; it is copied, and truncation and padding are disabled in the copy.
+    original : Original
+        The tokenizer.
 
     Returns
     -------
@@ -37,20 +37,17 @@ def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
     ValueError
         If no token remains.
     """
-    added = tokenizer.get_added_tokens_decoder().items()
-    specials = {token_id for token_id, token in added if token.special}
-    specials |= {unknown_id(tokenizer)} - {None}
+    state = original.state()
+    specials = {token["id"] for token in state["added_tokens"] if token["special"]}
+    specials |= {unknown_id(state)} - {None}
     kept = sorted(
         token_id
-        for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
+        for token, token_id in token_ids(state).items()
         if token_id not in specials and not _UNUSED.fullmatch(token)
     )
     if not kept:
         raise ValueError("The tokenizer has no token that can occur in a document.")
-    plain = Tokenizer.from_str(tokenizer.to_str())
-    plain.no_truncation()
-    plain.no_padding()
-    return Vocabulary(plain, np.array(kept, dtype=np.int32))
+    return Vocabulary(original, np.array(kept, dtype=np.int32))
 
 
 class Inputs:

@@ -26,8 +26,9 @@ from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams
-from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.composition import compose
 from sklearn_static._serve.documents import batches
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import Quantize, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sklearn_static._distill.outputs import Outputs
 
 _LSA_COMPONENTS = 128
-# Number of batches of documents on which a rule is checked.
+# Number of batches of documents on which the engine is compared with the original tokenizer.
 _TRIED_BATCHES = 10
 
 
@@ -119,7 +120,7 @@ def open_teacher(
     outputs : Outputs
         The teacher, whose weights are loaded when they are first needed.
     tokenizer : FastTokenizer
-        Its tokenizer, with the rule derived from its components.
+        Its tokenizer, as a composition of components of the engine.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def open_teacher(
         If torch or transformers is not installed.
     """
     folder = read_folder(source, pooling)
-    vocabulary = usable_tokens(folder.tokenizer)
+    vocabulary = usable_tokens(Original.from_tokenizer(folder.tokenizer))
     outputs: Outputs = import_for_fit("outputs").Outputs(
         folder,
         Inputs(folder, vocabulary),
@@ -141,25 +142,25 @@ def open_teacher(
         progress=progress,
         n_jobs=n_jobs,
     )
-    return outputs, FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
+    return outputs, FastTokenizer(vocabulary, compose(vocabulary.original.state()))
 
 
 def exact_tokenizer(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:
-    """Drop the rule of a tokenizer if its tokens differ from the original ones on real documents.
+    """Leave all documents to the original tokenizer if the engine's tokens differ on real documents.
 
     Parameters
     ----------
     tokenizer : FastTokenizer
-        A tokenizer with the rule derived from the components of the original one.
+        The engine's equivalent of the original tokenizer.
     documents : list of str
         The documents on which to compare the tokens.
 
     Returns
     -------
     tokenizer : FastTokenizer
-        The same tokenizer, or one without a rule.
+        The same tokenizer, or one that leaves all documents to the original.
     """
-    tried = islice(batches(documents), _TRIED_BATCHES if tokenizer.rule is not None else 0)
+    tried = islice(batches(documents), _TRIED_BATCHES if tokenizer.composition is not None else 0)
     if all(agrees(tokenizer, documents[batch]) for batch in tried):
         return tokenizer
     return FastTokenizer(tokenizer.vocabulary, None)
@@ -426,12 +427,12 @@ def _kept_rows(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
     """Drop all other rows; the document frequency of a bigram's tokens is at least its own."""
     whole = rows.tokenizer.vocabulary
     kept_tokens, kept_bigrams = np.split(kept, [len(whole)])
-    vocabulary = Vocabulary(whole.tokenizer, whole.token_ids[kept_tokens])
+    vocabulary = Vocabulary(whole.original, whole.token_ids[kept_tokens])
     bigrams = None
     if rows.bigrams is not None:
         new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
         bigrams = Bigrams(new_row[rows.bigrams.pairs[kept_bigrams]], len(vocabulary))
-    return Rows(FastTokenizer(vocabulary, rows.tokenizer.rule), rows.vectors[kept], bigrams)
+    return Rows(FastTokenizer(vocabulary, rows.tokenizer.composition), rows.vectors[kept], bigrams)
 
 
 def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:

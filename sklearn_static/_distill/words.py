@@ -14,7 +14,8 @@ from sklearn_static._distill.components import pca, sif_weights, zipf_probabilit
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._formats.word_vectors import WordVectors, read_words
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.composition import compose
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import Quantize, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
@@ -103,11 +104,15 @@ def words_table(
         if not sif_coefficient > 0:
             raise ValueError(f"sif_coefficient={sif_coefficient} must be above 0.")
         array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
-    possible = usable_tokens(tokenizer or _tokenizer(list(row_of), lowercase))
+    if tokenizer is None:
+        original = Original.from_tokenizer(_tokenizer(list(row_of), lowercase))
+    else:
+        original = Original(tokenizer.to_str())
+    possible = usable_tokens(original)
     kept = _can_be_tokens(list(row_of), possible)
     rows = [possible.row_of_token[word] for word in compress(row_of, kept)]
-    vocabulary = Vocabulary(possible.tokenizer, possible.token_ids[rows])
-    fast = FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
+    vocabulary = Vocabulary(possible.original, possible.token_ids[rows])
+    fast = FastTokenizer(vocabulary, compose(vocabulary.original.state()))
     return StaticTable.from_vectors(fast, array[kept].astype(np.float32), quantize)
 
 

@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.composition import Composition, compose
+from sklearn_static._serve.original import Original, token_ids, unknown_id
 from sklearn_static._serve.table import Norm, StaticTable
-from sklearn_static._serve.vocabulary import Vocabulary, unknown_id
+from sklearn_static._serve.vocabulary import Vocabulary
 
 # Key of the checksum in the header of model.safetensors.
 _CHECKSUM = "sklearn_static"
@@ -136,9 +137,9 @@ def read_static(source: Source) -> StaticFolder | None:
         files.append(Path(path))
     tokenizer_file, tensor_file = files
     tokenizer_content = tokenizer_file.read_bytes()
-    tokenizer = _read_tokenizer(tokenizer_file, tokenizer_content)
-    unknown = unknown_id(tokenizer)
-    ids = sorted(set(tokenizer.get_vocab().values()) - {unknown})
+    original, state, composition = _read_tokenizer(tokenizer_file, tokenizer_content)
+    unknown = unknown_id(state)
+    ids = sorted(set(token_ids(state).values()) - {unknown})
     with _opened(tensor_file) as tensors:
         stored, scales, kept = _read_tensors(tensors, tensor_file, layout, ids, unknown)
         checksum = (tensors.metadata() or {}).get(_CHECKSUM)
@@ -149,21 +150,35 @@ def read_static(source: Source) -> StaticFolder | None:
             f"{tensor_file}, {tokenizer_file.name} and config.json do not match the checksum in "
             "the first: one of them was changed after saving; save the model again."
         )
-    vocabulary = Vocabulary(tokenizer, np.array(ids, dtype=np.int32)[kept])
-    table = StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), stored, scales)
+    vocabulary = Vocabulary(original, np.array(ids, dtype=np.int32)[kept])
+    table = StaticTable(FastTokenizer(vocabulary, composition), stored, scales)
     return StaticFolder(table, layout.normalize)
 
 
-def _read_tokenizer(file: Path, content: bytes) -> Tokenizer:
+def _read_tokenizer(
+    file: Path, content: bytes
+) -> tuple[Original, dict[str, Any], Composition | None]:
+    """Return the tokenizer, the content of its file, and its equivalent in the engine.
+
+    The library of the original tokenizer takes seconds for a large vocabulary. It reads the file
+    only if the engine has no equivalent, or to say what is wrong with the file.
+    """
+    try:
+        original = Original(content.decode())
+        state = original.state()
+        composition = compose(state)
+        if composition is not None:
+            return original, state, composition
+    except Exception:  # the library says what is wrong
+        pass
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
         raise ValueError(f"{file} is not a tokenizer: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    original = Original.from_tokenizer(tokenizer)
+    return original, original.state(), None
 
 
 @contextmanager

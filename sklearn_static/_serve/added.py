@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_static._serve import engine
 from sklearn_static._serve.characters import component, table, white_space, word_characters
+from sklearn_static._serve.engine import build_trie
 from sklearn_static._serve.patterns import Unsupported
 
 # As in added.hpp.
@@ -69,7 +69,7 @@ def compile_added(
     else:
         class_table = {"index": np.empty(0, np.uint16), "pages": np.empty(0, np.uint8)}
     return {
-        "trie": engine.build_trie([encoded[i] for i in order], None, order),
+        "trie": build_trie([encoded[i] for i in order], None, order),
         "ids": np.array([token["id"] for token in chosen], dtype=np.int32),
         "flags": np.array(flags, dtype=np.int32),
         "begins": np.packbits(begins, bitorder="little").view("<u8").astype(np.uint64),

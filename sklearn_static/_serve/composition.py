@@ -6,14 +6,23 @@ user's documents.
 """
 
 import json
+import zlib
 from typing import Any
 
-from sklearn_static._serve.added import compile_added
+import numpy as np
+
+from sklearn_static._serve import IS_COMPILED
 from sklearn_static._serve.characters import component
-from sklearn_static._serve.models import compile_model
-from sklearn_static._serve.normalizers import compile_normalizer
 from sklearn_static._serve.patterns import Unsupported
-from sklearn_static._serve.splitters import compile_splitter
+
+if IS_COMPILED:
+    from sklearn_static._serve.added import compile_added
+    from sklearn_static._serve.models import compile_model
+    from sklearn_static._serve.normalizers import compile_normalizer
+    from sklearn_static._serve.splitters import compile_splitter
+
+# Increment it when the tables change; saved ones of another version are made anew.
+COMPOSITION_VERSION = 1
 
 Composition = dict[str, Any]
 """The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""
@@ -30,8 +39,10 @@ def compose(state: dict[str, Any]) -> Composition | None:
     Returns
     -------
     composition : dict or None
-        The tables; None if the engine has no equivalent of a component.
+        The tables; None if the engine has no equivalent of a component, or is not compiled.
     """
+    if not IS_COMPILED:
+        return None
     # With the defaults that a file may leave out.
     components = json.loads(component(state["normalizer"], state["pre_tokenizer"]).to_str())
     normalizer = components["normalizer"]
@@ -72,3 +83,32 @@ def flat(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
     if step["type"] == "Sequence":
         return [part for inner in step[key] for part in flat(inner, key)]
     return [step]
+
+
+def checksum(value: Any, start: int = 0) -> int:
+    """Compute a checksum of nested dictionaries, lists, numbers, strings and arrays.
+
+    Parameters
+    ----------
+    value : dict, list, ndarray or other
+        The value.
+    start : int, default=0
+        The checksum of what precedes it.
+
+    Returns
+    -------
+    checksum : int
+        The CRC-32.
+    """
+    if isinstance(value, dict):
+        for key in sorted(value):
+            start = checksum(value[key], zlib.crc32(key.encode(), start))
+        return start
+    if isinstance(value, list):
+        for item in value:
+            start = checksum(item, start)
+        return zlib.crc32(b"]", start)
+    if isinstance(value, np.ndarray):
+        start = zlib.crc32(repr((value.dtype.str, value.shape)).encode(), start)
+        return zlib.crc32(value.data, start)
+    return zlib.crc32(repr(value).encode(), start)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_static._serve import engine
 from sklearn_static._serve.characters import sparse
+from sklearn_static._serve.engine import build_merges, build_trie, build_words, single_tokens
 from sklearn_static._serve.patterns import Unsupported
 
 # As in bpe.hpp.
@@ -68,7 +68,7 @@ def _words(tokens: Iterable[tuple[str, int]]) -> dict[str, NDArray[Any]]:
 
 def _words_of_bytes(pairs: Sequence[tuple[bytes, int]]) -> dict[str, NDArray[Any]]:
     values = np.fromiter((number for _, number in pairs), np.int32, len(pairs))
-    return engine.build_words([string for string, _ in pairs], values)
+    return build_words([string for string, _ in pairs], values)
 
 
 def _wordpiece(model: Model) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _unigram(model: Model) -> dict[str, Any]:
     tables = {
         "kind": "Unigram",
         "words": _words([]),
-        "trie": engine.build_trie(encoded, scores[ids], ids),
+        "trie": build_trie(encoded, scores[ids], ids),
         "id_of_byte": id_of_byte,
         "unknown_id": model["unk_id"],
         "unknown_score": float(scores.min() - _UNKNOWN_PENALTY),
@@ -128,9 +128,9 @@ def _single_tokens(
     tables: dict[str, Any], encoded: Sequence[bytes], ids: NDArray[np.int32]
 ) -> dict[str, NDArray[Any]]:
     """Make the table of strings that the model leaves whole."""
-    is_single = engine.single_tokens(tables, encoded, ids)
+    is_single = single_tokens(tables, encoded, ids)
     kept = np.flatnonzero(is_single).tolist()
-    return engine.build_words([encoded[i] for i in kept], ids[kept])
+    return build_words([encoded[i] for i in kept], ids[kept])
 
 
 def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
     tables = {
         "kind": "BPE",
         "words": _words([]),
-        "merges": engine.build_merges(merges),
+        "merges": build_merges(merges),
         "symbols": sparse(symbols, np.int32, default),
         "id_of_byte": id_of_byte,
         "unknown_id": unknown_id,
@@ -179,7 +179,7 @@ def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
         "cuts": cuts,
     }
     if ignores_merges:
-        return tables | {"words": engine.build_words(encoded, ids)}
+        return tables | {"words": build_words(encoded, ids)}
     return tables | {"words": _single_tokens(tables, encoded, ids)}
 
 

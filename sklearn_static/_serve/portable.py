@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_static._serve.cuts import Rule
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
@@ -25,20 +24,20 @@ class TokenRows(NamedTuple):
 class FastTokenizer:
     """As in the compiled engine, but tokenizing whole documents."""
 
-    n_pieces = 0
-
-    def __init__(self, vocabulary: Vocabulary, rule: Rule | None) -> None:
+    def __init__(self, vocabulary: Vocabulary, composition: dict[str, Any] | None) -> None:
         warn(
             "The compiled extension of sklearn-static is missing: transform returns the same "
             "features, but is much slower. Install a C++ compiler, and then compile the extension: "
             "pip install --force-reinstall --no-deps --no-cache-dir sklearn-static"
         )
         self.vocabulary = vocabulary
-        self.rule = rule
+        self.composition = composition
+        self.n_original = 0
 
     def tokenize(self, documents: list[str], max_length: int | None = None) -> TokenRows:
         """Find the rows of each document's tokens."""
         "".join(documents).encode()  # raises on lone surrogates, as the compiled engine does
+        self.n_original += len(documents)
         return TokenRows(*self.vocabulary.tokens(documents))
 
 

@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from sklearn_static._serve import FastTokenizer, Pooler
+from sklearn_static._serve import IS_COMPILED, FastTokenizer, Pooler
 from sklearn_static._serve.bigrams import Bigrams, read_only
-from sklearn_static._serve.cuts import Rule
+from sklearn_static._serve.composition import COMPOSITION_VERSION, checksum, compose
 from sklearn_static._serve.documents import batches, check_encodable
 from sklearn_static._serve.jobs import n_threads
+from sklearn_static._serve.original import Original, token_ids
 from sklearn_static._serve.vocabulary import Vocabulary
 
 # Increment it when the state below changes in a way that older versions cannot read, and keep
 # reading the older formats.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Quantize = Literal["float16", "int8"] | None
 Norm = Literal["l2"] | None
@@ -247,12 +247,20 @@ class StaticTable:
             raise
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state as arrays and strings, so that a saved file has no private class."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "tokenizer": self.vocabulary.tokenizer.to_str(),
+        """Return the state as arrays and strings, so that a saved file has no private class.
+
+        The tables of the engine are arrays, which a file that is mapped into memory shares between
+        processes.
+        """
+        tokenizer = {
+            "tokenizer": self.vocabulary.original.compressed,
             "token_ids": self.vocabulary.token_ids,
-            "rule": self.tokenizer.rule,
+            "composition_version": COMPOSITION_VERSION,
+            "composition": self.tokenizer.composition,
+        }
+        return tokenizer | {
+            "format_version": FORMAT_VERSION,
+            "checksum": checksum(tokenizer),
             "stored": self.stored,
             "scales": self.scales,
             "bigrams": None if self.bigrams is None else self.bigrams.pairs,
@@ -265,10 +273,29 @@ class StaticTable:
                 f"This model was saved in format {state['format_version']}; this version of "
                 f"sklearn-static reads up to format {FORMAT_VERSION}. Upgrade sklearn-static."
             )
-        if state["rule"] not in (None, *get_args(Rule)):
-            raise ValueError(f"rule={state['rule']!r} is unsupported; supported: {get_args(Rule)}.")
-        vocabulary = Vocabulary(Tokenizer.from_str(state["tokenizer"]), state["token_ids"])
-        tokenizer = FastTokenizer(vocabulary, state["rule"])
+        tokenizer = _saved_tokenizer(state)
         pairs = state["bigrams"]
-        bigrams = None if pairs is None else Bigrams(pairs, len(vocabulary))
+        bigrams = None if pairs is None else Bigrams(pairs, len(tokenizer.vocabulary))
         StaticTable.__init__(self, tokenizer, state["stored"], state["scales"], bigrams)
+
+
+def _saved_tokenizer(state: dict[str, Any]) -> FastTokenizer:
+    vocabulary = Vocabulary(Original(state["tokenizer"]), state["token_ids"])
+    if state["format_version"] > 1:
+        # The engine reads the tables without further checks.
+        keys = ("tokenizer", "token_ids", "composition_version", "composition")
+        if checksum({key: state[key] for key in keys}) != state["checksum"]:
+            raise ValueError("The model is damaged: its tokenizer does not match the checksum.")
+        if state["composition_version"] == COMPOSITION_VERSION and IS_COMPILED:
+            return FastTokenizer(vocabulary, state["composition"])
+    else:
+        ids = token_ids(vocabulary.original.state()).values()
+        missing = set(vocabulary.token_ids.tolist()).difference(ids)
+        if missing:
+            raise ValueError(
+                f"The tokenizer has no token with id {min(missing)}, but the model has a vector "
+                "for it."
+            )
+        if state["rule"] is None:
+            return FastTokenizer(vocabulary, None)
+    return FastTokenizer(vocabulary, compose(vocabulary.original.state()))

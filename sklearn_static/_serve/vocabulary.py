@@ -1,6 +1,5 @@
 """The tokens that have a row in the table, and the lookup of a document's token rows."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
@@ -9,27 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from sklearn_static._serve.original import Original
+
 
 class Vocabulary:
     """The tokens of a tokenizer that have a row in the table.
 
     Parameters
     ----------
-    tokenizer : tokenizers.Tokenizer
-        A tokenizer that neither truncates nor pads. It is never modified, so threads may share it.
+    original : Original
+        The tokenizer.
     token_ids : ndarray of int32, shape (n_tokens,)
         The tokenizer's id of the token in each row.
     """
 
-    def __init__(self, tokenizer: Tokenizer, token_ids: NDArray[np.int32]) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, original: Original, token_ids: NDArray[np.int32]) -> None:
+        self.original = original
         self.token_ids = token_ids
-        for token_id in (token_ids.min(), token_ids.max()) if len(token_ids) else ():
-            if token_id < 0 or tokenizer.id_to_token(int(token_id)) is None:
-                raise ValueError(
-                    f"The tokenizer has no token with id {token_id}, but the model has a vector "
-                    "for it."
-                )
         # -1: no row. The last entry stands for all larger ids.
         self.row_of_id = np.full(token_ids.max(initial=-1) + 2, -1, dtype=np.int32)
         self.row_of_id[token_ids] = np.arange(len(token_ids), dtype=np.int32)
@@ -37,6 +32,11 @@ class Vocabulary:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.token_ids)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The original tokenizer, which is parsed when it is first asked for."""
+        return self.original.tokenizer
 
     @property
     def n_ids(self) -> int:
@@ -158,25 +158,3 @@ def known_rows(
     kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(kept, out=kept_before[1:])
     return rows[kept], kept_before[offsets]
-
-
-def unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Find the id of a tokenizer's unknown token.
-
-    Parameters
-    ----------
-    tokenizer : tokenizers.Tokenizer
-        The tokenizer.
-
-    Returns
-    -------
-    token_id : int or None
-        None if the tokenizer has no unknown token.
-    """
-    # Models store their unknown token as a string, Unigram as an id.
-    unknown = getattr(tokenizer.model, "unk_token", None)
-    if unknown is not None:
-        token_id: int | None = tokenizer.token_to_id(unknown)
-        return token_id
-    model = json.loads(tokenizer.to_str())["model"]
-    return model["unk_id"] if isinstance(model.get("unk_id"), int) else None

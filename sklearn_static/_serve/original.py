@@ -1,0 +1,118 @@
+"""The original tokenizer as compressed text, which is parsed only when something needs it."""
+
+import json
+import zlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+
+class Original:
+    """The original tokenizer, which neither truncates nor pads.
+
+    Parsing the text of a large vocabulary takes seconds and a gigabyte, but most models never need
+    it: the compiled engine has tables of its own.
+
+    Parameters
+    ----------
+    text : str or ndarray of uint8
+        The content of tokenizer.json, or this content compressed by zlib.
+    """
+
+    def __init__(self, text: str | NDArray[np.uint8]) -> None:
+        if isinstance(text, str):
+            self.text = text
+        else:
+            self.compressed = text
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> "Original":
+        """Take over a tokenizer that is parsed already.
+
+        Parameters
+        ----------
+        tokenizer : tokenizers.Tokenizer
+            The tokenizer. Its truncation and padding are disabled; it must not be modified later.
+
+        Returns
+        -------
+        original : Original
+            The tokenizer.
+        """
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        original = cls(tokenizer.to_str())
+        original.tokenizer = tokenizer
+        return original
+
+    @cached_property
+    def text(self) -> str:
+        """The content of tokenizer.json."""
+        return zlib.decompress(self.compressed).decode()
+
+    @cached_property
+    def compressed(self) -> NDArray[np.uint8]:
+        """The text as it is saved, at the fastest level, which removes four fifths of it."""
+        return np.frombuffer(zlib.compress(self.text.encode(), 1), dtype=np.uint8)
+
+    def state(self) -> dict[str, Any]:
+        """Parse the text as JSON.
+
+        Returns
+        -------
+        state : dict
+            The content of tokenizer.json.
+        """
+        state: dict[str, Any] = json.loads(self.text)
+        return state
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself. It is never modified, so threads may share it."""
+        tokenizer = Tokenizer.from_str(self.text)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+
+def token_ids(state: dict[str, Any]) -> dict[str, int]:
+    """Map all tokens to their ids, including added ones.
+
+    Parameters
+    ----------
+    state : dict
+        The content of tokenizer.json.
+
+    Returns
+    -------
+    ids : dict of str to int
+        The ids.
+    """
+    vocabulary = state["model"]["vocab"]
+    if isinstance(vocabulary, list):  # Unigram
+        vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
+    return vocabulary | {token["content"]: token["id"] for token in state["added_tokens"]}
+
+
+def unknown_id(state: dict[str, Any]) -> int | None:
+    """Find the id of a tokenizer's unknown token.
+
+    Parameters
+    ----------
+    state : dict
+        The content of tokenizer.json.
+
+    Returns
+    -------
+    token_id : int or None
+        None if the tokenizer has no unknown token.
+    """
+    # Models store their unknown token as a string, Unigram as an id.
+    unknown = state["model"].get("unk_token")
+    if unknown is not None:
+        return token_ids(state).get(unknown)
+    token_id = state["model"].get("unk_id")
+    return token_id if isinstance(token_id, int) else None
