@@ -1,8 +1,11 @@
 """The compiled engine matches the original tokenizer and NumPy on every document."""
 
+import os
+import re
 import sys
 import unicodedata
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -347,6 +350,19 @@ class TestFeatures:
             np.testing.assert_array_equal(out, expected[0])
             assert n_empty == expected[1]
 
+    @pytest.mark.parametrize("n_documents", [1, 3])
+    def test_rows_of_any_number(self, quantize, n_documents):
+        """Sums that are resumed: a document may need more rows than are summed at once."""
+        table = self.table("bert", quantize, 300, 0)
+        words = " ".join(corpus()).split()
+        for n_words in (1, 15, 16, 17, 32, 33, 100):
+            documents = [" ".join(words[i : i + n_words]) for i in range(n_documents)]
+            for norm in ("l2", None):
+                np.testing.assert_array_equal(
+                    table.transform(documents, norm=norm)[0],
+                    reference_features(table, documents, None, norm),
+                )
+
     def test_arrays_that_do_not_fit(self):
         table = self.table("bert", None, 8, 0)
         pooler = Pooler(table.stored, None, None, len(table.vocabulary))
@@ -357,3 +373,25 @@ class TestFeatures:
         read_only.flags.writeable = False
         with pytest.raises(ValueError, match="read-only"):
             pooler.pool(tokens, read_only)
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="needs huge pages of Linux"
+)
+def test_a_mapped_table_has_huge_pages_and_stays_shared(tmp_path):
+    shape = (8192, 256)  # 8 MB
+    np.ones(shape, dtype=np.float32).tofile(tmp_path / "stored")
+    stored = np.memmap(tmp_path / "stored", dtype=np.float32, mode="r", shape=shape)
+    pooler = Pooler(stored, None, None, len(stored))
+    words = vocabulary("bert")
+    tokens = FastTokenizer(words, "characters").tokenize(["the value of it"] * 100)
+    pooler.pool(tokens, np.empty((100, 256), dtype=np.float32))
+    middle = stored.ctypes.data + stored.nbytes // 2
+    for mapping in re.split(r"^(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text(), flags=re.M):
+        bounds = re.match("([0-9a-f]+)-([0-9a-f]+) ", mapping)
+        if bounds and int(bounds[1], 16) <= middle < int(bounds[2], 16):
+            assert re.search("VmFlags:.* hg( |$)", mapping)
+            assert re.search("Anonymous: +0 kB", mapping)  # no private copy
+            break
+    else:
+        pytest.fail("the table is not in the list of mappings")

@@ -231,6 +231,7 @@ cdef extern from "pool.hpp" namespace "sklearn_static" nogil:
         const float* scales
         size_t n_columns
 
+    void ask_for_huge_pages(const void* memory, size_t size)
     void pool[Value](
         const Table[Value]& table, const Selection& selection, cbool unit_length, float* out
     )
@@ -833,6 +834,7 @@ cdef class Pooler:
         self.scales = None if scales is None else _Buffer(scales)
         self.n_columns = stored.shape[1]
         self.value_size = stored.itemsize
+        ask_for_huge_pages(self.stored.view.buf, self.stored.view.len)
         if pairs is not None:
             self.bigrams.reserve(len(pairs))
             for row, (first, second) in enumerate(pairs.tolist(), n_tokens):

@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "text.hpp"
 #include "pairs.hpp"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define SKLEARN_STATIC_X86 1
 #include <immintrin.h>
@@ -54,48 +58,99 @@ struct Table {
     float scale(int32_t i) const { return kIsScaled ? scales[i] : 1; }
 };
 
-// The number of rows summed at once, and of the next rows prefetched meanwhile.
-constexpr size_t kRowsAtOnce = 8, kRowsFetched = 12;
+// The number of rows summed at once: they stay in the L1 cache while one range of columns after the
+// other is summed (16 to 24 KB of float32, where 8 rows are 5 % slower). Meanwhile the row that is 12
+// rows ahead is prefetched. From 8 to 24 rows ahead are equally fast, less is slower.
+constexpr size_t kRowsAtOnce = 16, kRowsFetched = 12;
 
 struct Span {
     size_t start, stop;
 };
 
+// Asks the system to hold memory in huge pages, so that fewer rows miss the TLB.
+//
+// Only advice: no page is copied during the call, and a mapped file stays shared and clean. Pages of
+// an unpickled table are merged in the background: Gemma's 268 MB took 82 ns per token after loading,
+// 60 after two minutes. Those of a mapped file are read as huge pages where the file system can: 81
+// and 71 ns. Neither a copy to huge pages (MADV_COLLAPSE) nor MADV_WILLNEED pays: the one takes 0.6 s
+// and the pages twice, which the tokens of 100 million characters would pay back; the other gains
+// nothing.
+inline void ask_for_huge_pages(const void* memory, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr uintptr_t kHugePage = 2 << 20;
+    const uintptr_t address = reinterpret_cast<uintptr_t>(memory);
+    const uintptr_t start = (address + kHugePage - 1) / kHugePage * kHugePage;
+    const uintptr_t stop = (address + size) / kHugePage * kHugePage;
+    if (start < stop) madvise(reinterpret_cast<void*>(start), stop - start, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)size;
+#endif
+}
+
+// Some rows of one document.
+struct Group {
+    const int32_t* rows;
+    size_t n_rows;
+    bool is_first;  // of the document: its sums begin at zero
+};
+
 // The rows to sum: in-vocabulary tokens, each followed by the bigram that ends with it, if any.
 struct Selection {
-    std::vector<int32_t> rows;
+    // Followed by kRowsFetched zeros, so that reading ahead needs no check.
+    std::unique_ptr<int32_t[]> rows;
     std::vector<size_t> stops;           // of each document
     std::vector<size_t> n_known_tokens;  // of each document
 
     Selection(const std::vector<int32_t>& tokens, const std::vector<Span>& spans,
-              const PairTable& bigrams, size_t max_length) {
-        rows.reserve(tokens.size());
+              const PairTable& bigrams, size_t max_length)
+        : rows(new int32_t[(bigrams.is_empty() ? 1 : 2) * tokens.size() + kRowsFetched]) {
         stops.reserve(spans.size());
         n_known_tokens.reserve(spans.size());
+        int32_t* end = rows.get();
         for (const Span& span : spans) {
-            const size_t size = span.stop - span.start;
-            const size_t stop = span.start + (size < max_length ? size : max_length);
-            size_t n_known = 0;
-            int32_t previous = -1;
-            for (size_t i = span.start; i < stop; ++i) {
-                const int32_t row = tokens[i];
-                if (row < 0) continue;
-                ++n_known;
-                rows.push_back(row);
-                if (bigrams.is_empty()) continue;
-                if (previous >= 0) {
-                    const int32_t bigram = bigrams.find(previous, row);
-                    if (bigram >= 0) rows.push_back(bigram);
-                }
-                previous = row;
-            }
-            stops.push_back(rows.size());
-            n_known_tokens.push_back(n_known);
+            const int32_t* token = tokens.data() + span.start;
+            const int32_t* stop = token + std::min(span.stop - span.start, max_length);
+            n_known_tokens.push_back(bigrams.is_empty() ? add_tokens(token, stop, end)
+                                                        : add_both(token, stop, bigrams, end));
+            stops.push_back(end - rows.get());
         }
+        std::fill_n(end, kRowsFetched, 0);
+    }
+
+private:
+    // Without branches or checks of the capacity: 2 ns per token instead of 4, where the summation
+    // of its row takes 30 to 60.
+    static size_t add_tokens(const int32_t* token, const int32_t* stop, int32_t*& end) {
+        const int32_t* first = end;
+        int32_t* next = end;
+        for (; token < stop; ++token) {
+            *next = *token;
+            next += *token >= 0;
+        }
+        end = next;
+        return end - first;
+    }
+
+    static size_t add_both(const int32_t* token, const int32_t* stop, const PairTable& bigrams,
+                           int32_t*& end) {
+        size_t n_known = 0;
+        int32_t previous = -1;
+        for (; token < stop; ++token) {
+            if (*token < 0) continue;
+            ++n_known;
+            *end++ = *token;
+            if (previous >= 0) {
+                const int32_t bigram = bigrams.find(previous, *token);
+                if (bigram >= 0) *end++ = bigram;
+            }
+            previous = *token;
+        }
+        return n_known;
     }
 };
 
 namespace any_processor {
+constexpr size_t kBlocksAtOnce = 8;
 struct Lanes {
     float values[4];
     void operator+=(const Lanes& other) {
@@ -113,6 +168,7 @@ inline Lanes load(const Value* values) {
     for (int k = 0; k < 4; ++k) lanes.values[k] = to_float(values[k]);
     return lanes;
 }
+inline void store(float* out, const Lanes& lanes) { std::memcpy(out, &lanes, sizeof(lanes)); }
 #include "kernel.hpp"
 }  // namespace any_processor
 
@@ -130,6 +186,7 @@ inline Lanes load(const Value* values) {
 
 SKLEARN_STATIC_BEGIN("avx2,f16c")
 namespace avx2 {
+constexpr size_t kBlocksAtOnce = 8;
 typedef __m256 Lanes;
 inline Lanes load(const float* values) { return _mm256_loadu_ps(values); }
 inline Lanes load(const uint16_t* values) {
@@ -139,12 +196,14 @@ inline Lanes load(const int8_t* values) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(values));
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
+inline void store(float* out, Lanes lanes) { _mm256_storeu_ps(out, lanes); }
 #include "kernel.hpp"
 }  // namespace avx2
 SKLEARN_STATIC_END
 
 SKLEARN_STATIC_BEGIN("avx512f,f16c")
 namespace avx512 {
+constexpr size_t kBlocksAtOnce = 16;
 typedef __m512 Lanes;
 inline Lanes load(const float* values) { return _mm512_loadu_ps(values); }
 inline Lanes load(const uint16_t* values) {
@@ -154,6 +213,7 @@ inline Lanes load(const int8_t* values) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
+inline void store(float* out, Lanes lanes) { _mm512_storeu_ps(out, lanes); }
 #include "kernel.hpp"
 }  // namespace avx512
 SKLEARN_STATIC_END

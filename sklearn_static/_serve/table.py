@@ -227,15 +227,13 @@ class StaticTable:
 
         def work() -> int:
             """Return the number of empty documents in the batches that this thread took."""
-            n_empty = 0
-            for batch in left:
-                tokens = self.tokenizer.tokenize(documents[batch], max_length)
-                n_empty += self._pooler.pool(
-                    tokens, features[batch], max_length=max_length, unit_length=norm == "l2"
-                )
-            return n_empty
+            return sum(
+                self._pool(documents[batch], features[batch], max_length, norm) for batch in left
+            )
 
         try:
+            if len(all_batches) == 1:  # a single document takes a fifth less time without slices
+                return features, self._pool(documents, features, max_length, norm)
             if n_used == 1:
                 return features, work()
             # The calling thread works, too.
@@ -245,6 +243,17 @@ class StaticTable:
         except UnicodeEncodeError:
             check_encodable(documents)
             raise
+
+    def _pool(
+        self,
+        documents: list[str],
+        features: NDArray[np.float32],
+        max_length: int | None,
+        norm: Norm,
+    ) -> int:
+        """Write the features of one batch; return the number of empty documents."""
+        tokens = self.tokenizer.tokenize(documents, max_length)
+        return self._pooler.pool(tokens, features, max_length=max_length, unit_length=norm == "l2")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state as arrays and strings, so that a saved file has no private class.
