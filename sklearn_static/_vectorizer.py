@@ -41,6 +41,8 @@ _OF_TRANSFORM: dict[str, list[Any]] = {
     "n_jobs": [Integral, None],
 }
 
+_DEFAULTS_OF_TRANSFORM = {"norm": "l2", "max_length": None, "missing": "error", "n_jobs": None}
+
 
 class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     """Convert documents to dense features with static embeddings of a sentence-transformer.
@@ -586,13 +588,15 @@ default="auto"
         UserWarning
             If some documents have no in-vocabulary token; the message gives their number.
         """
-        check_is_fitted(self)
+        # Both checks take longer than a short document, so they are done only where one may fail.
+        if "table_" not in self.__dict__:
+            check_is_fitted(self)
         # These parameters may have been set after fit.
-        validate_parameter_constraints(
-            _OF_TRANSFORM,
-            {name: getattr(self, name) for name in _OF_TRANSFORM},
-            caller_name=type(self).__name__,
-        )
+        chosen = {name: getattr(self, name) for name in _OF_TRANSFORM}
+        if any(chosen[name] is not default for name, default in _DEFAULTS_OF_TRANSFORM.items()):
+            validate_parameter_constraints(
+                _OF_TRANSFORM, chosen, caller_name=type(self).__name__
+            )
         return self._transform(as_documents(X, missing=self.missing))
 
     def _fit(self, documents: list[str]) -> Self:

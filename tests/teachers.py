@@ -25,8 +25,12 @@ from tokenizers import (
 )
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
-from sklearn_static._serve.cuts import Rule
+from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.composition import Composition, compose
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary
 
 DIMENSION = 32
 N_TOKENS = 400
@@ -317,16 +321,21 @@ def awkward_texts() -> Iterator[str]:
     yield from ("x" * 300, "nul\x00byte", "e\u0301 combining \u0301", "\uff11\uff12", "\ufeffbom")
 
 
-# The cut rule of each family's tokenizer.
-RULES: dict[str, Rule] = {
-    "bert": "characters",
-    "distilbert": "characters",
-    "mpnet": "characters",
-    "roberta": "byte-level",
-    "xlm-roberta": "spaces",
-    "modernbert": "byte-level",
-    "qwen": "letters first",
-}
+def usable(tokenizer: Tokenizer) -> Vocabulary:
+    """Return the tokens of a tokenizer that can occur in a document."""
+    return usable_tokens(Original.from_tokenizer(tokenizer))
+
+
+def engine(vocabulary: Vocabulary) -> FastTokenizer:
+    """Return the compiled engine's equivalent of a tokenizer; there must be one."""
+    composition = _composition(vocabulary.original.text)
+    assert composition is not None
+    return FastTokenizer(vocabulary, composition)
+
+
+@cache
+def _composition(text: str) -> Composition | None:
+    return compose(json.loads(text))
 
 
 def change(family: str, **parts: object) -> Tokenizer:

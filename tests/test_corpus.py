@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from teachers import awkward_texts, wordpiece
+from teachers import awkward_texts, wordpiece, usable
 
 from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 
 N_TOKENS = 7
@@ -26,7 +25,7 @@ def rows_of(corpus: Corpus) -> Documents:
 
 
 def test_all_tokens_in_order(texts):
-    vocabulary = usable_tokens(wordpiece())
+    vocabulary = usable(wordpiece())
     documents = [*texts, *awkward_texts()] * 20  # several batches
     corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
     rows, offsets = vocabulary.tokens(documents)

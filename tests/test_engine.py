@@ -2,9 +2,11 @@
 
 import os
 import re
+import subprocess
 import sys
 import unicodedata
 from functools import cache
+from pathlib import Path
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from teachers import (
     FAMILIES,
-    RULES,
     awkward_texts,
     change,
     corpus,
+    engine,
     reference_features,
+    usable,
     with_token,
 )
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
@@ -27,11 +30,13 @@ from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._distill.recipes import agrees
 from sklearn_static._serve import FastTokenizer, Pooler, portable
 from sklearn_static._serve.bigrams import Bigrams
-from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.composition import compose
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 
-KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]  # one family per rule
+KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]
+TESTS = Path(__file__).parent
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
 # The original tokenizers would take minutes for all documents.
 LONG = {"20newsgroups": 2000}
@@ -44,18 +49,16 @@ def test_the_extension_is_built():
 
 @cache
 def vocabulary(family: str) -> Vocabulary:
-    return usable_tokens(FAMILIES[family].tokenizer())
+    return usable(FAMILIES[family].tokenizer())
 
 
-class Unreachable(Vocabulary):
-    """A vocabulary whose tokenizer must not be asked about documents."""
-
-    def encode(self, documents: list[str]) -> tuple:
-        raise AssertionError(f"asked for {documents[:3]}")
-
-
-def assert_exact(tokenizer: FastTokenizer, words: Vocabulary, documents: list[str]) -> None:
+def assert_exact(
+    tokenizer: FastTokenizer, words: Vocabulary, documents: list[str], n_original: int = 0
+) -> None:
+    """Compare with the original tokenizer, which must have read so many documents itself."""
+    before = tokenizer.n_original
     rows, offsets = tokenizer.tokenize(documents).to_arrays()
+    assert tokenizer.n_original - before == n_original
     real_rows, real_offsets = words.tokens(documents)
     np.testing.assert_array_equal(offsets, real_offsets)
     np.testing.assert_array_equal(rows, real_rows)
@@ -64,7 +67,7 @@ def assert_exact(tokenizer: FastTokenizer, words: Vocabulary, documents: list[st
 class TestTokens:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_real_and_awkward_documents(self, family):
-        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        tokenizer = engine(vocabulary(family))
         for _ in range(2):  # new pieces, then cached ones
             assert_exact(tokenizer, vocabulary(family), [*awkward_texts(), *corpus()])
             assert_exact(tokenizer, vocabulary(family), [])
@@ -75,55 +78,23 @@ class TestTokens:
     def test_every_set(self, name, family, dataset):
         data = dataset(name)
         documents = (data.train_texts + data.test_texts)[: LONG.get(name)]
-        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        tokenizer = engine(vocabulary(family))
         for start in range(0, len(documents), 2000):
             assert_exact(tokenizer, vocabulary(family), documents[start : start + 2000])
 
-    @pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet"])
-    def test_bert_asks_nobody(self, family, dataset):
-        words = vocabulary(family)
-        tokenizer = FastTokenizer(Unreachable(words.tokenizer, words.token_ids), RULES[family])
-        documents = [*corpus(), "Ünïcödé wörds, 日本語 и кириллица 한국어 🙂"]
-        rows, _ = tokenizer.tokenize(documents).to_arrays()
-        np.testing.assert_array_equal(rows, words.tokens(documents)[0])
-
-    @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "qwen"])
-    def test_pieces_are_asked_for_once(self, family):
-        words = vocabulary(family)
-        asked: list[str] = []
-
-        class Listening(Vocabulary):
-            def encode(self, documents: list[str]) -> tuple:
-                asked.extend(documents)
-                return super().encode(documents)
-
-        tokenizer = FastTokenizer(Listening(words.tokenizer, words.token_ids), RULES[family])
-        documents = list(corpus())
-        for _ in range(2):
-            assert_exact(tokenizer, words, documents)
-        assert 0 < len(asked) == len(set(asked)) < tokenizer.n_pieces
-        assert not [
-            piece
-            for piece in asked
-            if piece[piece[0] == " " :].isascii() and piece[piece[0] == " " :].isalpha()
-        ]
-        known = set(asked)
-        tokenizer.tokenize([" new" + text for text in documents])
-        assert len(set(asked) - known) < len(documents)
-
-    @pytest.mark.parametrize("rule", [None, "characters"])
-    def test_a_document_with_an_added_token_is_left_to_the_tokenizer(self, rule):
+    def test_added_tokens(self):
         token = AddedToken("Two Words", normalized=True)
-        words = usable_tokens(with_token(token, "bert"))
+        words = usable(with_token(token, "bert"))
         documents = [
             *("[SEP]", "a[SEP]b", "[sep]", "[S\x00EP]", "[ SEP ]", "[MASK", "[MASK]]", "[[MASK]"),
             *("two words", "TWO  words", "twowords", "xtwo wordsy", "t\u0301wo words", "two", "tw"),
         ]
-        assert_exact(FastTokenizer(words, rule), words, documents)
+        assert_exact(engine(words), words, documents)
+        assert_exact(FastTokenizer(words, None), words, documents, n_original=len(documents))
 
     def test_words_longer_than_wordpiece_takes(self):
         words = vocabulary("bert")
-        tokenizer = FastTokenizer(words, "characters")
+        tokenizer = engine(words)
         documents = ["x" * n for n in (1, 15, 16, 17, 99, 100, 101, 300)]
         documents += ["é" * n for n in (50, 99, 100, 101)]
         assert_exact(tokenizer, words, documents)
@@ -133,15 +104,15 @@ class TestTokens:
     def test_a_short_longest_word(self):
         model = FAMILIES["bert"].tokenizer().model
         model.max_input_chars_per_word = 3
-        words = usable_tokens(change("bert", model=model))
-        assert_exact(FastTokenizer(words, "characters"), words, ["the value", "th és éss ésst"])
+        words = usable(change("bert", model=model))
+        assert_exact(engine(words), words, ["the value", "th és éss ésst"])
 
     @pytest.mark.parametrize(("family", "size"), [("bert", 5_000_000), ("qwen", 500_000)])
     def test_huge_documents(self, family, size):
         text = " ".join(corpus())
         documents = [(text * (size // len(text) + 1))[:size], "x" * (size // 10), " " * size]
         assert_exact(
-            FastTokenizer(vocabulary(family), RULES[family]), vocabulary(family), documents
+            engine(vocabulary(family)), vocabulary(family), documents
         )
 
     @pytest.mark.parametrize(
@@ -159,10 +130,8 @@ class TestTokens:
     @pytest.mark.parametrize("splitter", ["BertPreTokenizer", "WhitespaceSplit"])
     def test_kinds_of_bert(self, normalizer, splitter):
         pre_tokenizer = getattr(pre_tokenizers, splitter)()
-        tokenizer = change("bert", normalizer=normalizer, pre_tokenizer=pre_tokenizer)
-        assert cut_rule(tokenizer) == "characters"
-        words = usable_tokens(tokenizer)
-        fast = FastTokenizer(words, "characters")
+        words = usable(change("bert", normalizer=normalizer, pre_tokenizer=pre_tokenizer))
+        fast = engine(words)
         assert_exact(fast, words, [*awkward_texts(), *corpus(), *FRAGMENTS, "##ing", "a##ing"])
         rng = np.random.default_rng(0)
         assert_exact(fast, words, ["".join(rng.choice(FRAGMENTS, 20)) for _ in range(2000)])
@@ -172,8 +141,8 @@ class TestTokens:
     def test_characters_that_stand_for_a_space_with_a_mark(self, kind, family):
         steps = [getattr(normalizers, kind)(), normalizers.Replace(Regex(" {2,}"), "\u2581")]
         tokenizer = change(family, normalizer=normalizers.Sequence(steps))
-        words = usable_tokens(tokenizer)
-        fast = FastTokenizer(words, cut_rule(tokenizer))
+        words = usable(tokenizer)
+        fast = engine(words)
         spacing = [chr(c) for c in range(0x80, 0x500) if " " in unicodedata.normalize(kind, chr(c))]
         assert len(spacing) > 8
         for mark in spacing:
@@ -181,19 +150,19 @@ class TestTokens:
 
     def test_word_level(self):
         tokenizer = change("bert", model=models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
-        words = usable_tokens(tokenizer)
-        assert_exact(FastTokenizer(words, "words"), words, ["a b\tA ab\x0ba", "\x1c a", "a\u00a0a"])
+        words = usable(tokenizer)
+        assert_exact(engine(words), words, ["a b\tA ab\x0ba", "\x1c a", "a\u00a0a"])
 
-    def test_a_wrong_rule_is_noticed_on_real_text(self):
-        """A tokenizer for which the rule is wrong: it has a word with a space."""
-        words = usable_tokens(with_token(AddedToken("the value"), "bert"))
-        fast = FastTokenizer(words, "words")
+    def test_a_wrong_composition_is_noticed_on_real_text(self):
+        """A tokenizer with a token that the engine is told nothing of."""
+        words = usable(with_token(AddedToken("the value"), "bert"))
+        fast = FastTokenizer(words, engine(vocabulary("bert")).composition)
         assert agrees(fast, ["a value"])
         assert not agrees(fast, ["return the value"])
 
     def test_lone_surrogates(self):
         for family in KINDS:
-            fast = FastTokenizer(vocabulary(family), RULES[family])
+            fast = engine(vocabulary(family))
             with pytest.raises(UnicodeEncodeError):
                 fast.tokenize(["fine", "a\ud800b"])
 
@@ -215,14 +184,14 @@ texts_of_fragments = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=st.lists(texts_of_fragments, max_size=4))
 def test_any_text(family, documents):
-    tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+    tokenizer = engine(vocabulary(family))
     assert_exact(tokenizer, vocabulary(family), documents)
 
 
 @pytest.mark.parametrize("family", KINDS)
 def test_all_characters(family):
     """Each code point except surrogates, assigned or not, alone and within words."""
-    tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+    tokenizer = engine(vocabulary(family))
     characters = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF]
     # A sample is enough for the planes that are almost unassigned.
     characters = characters[:0x20000] + characters[0x20000::97]
@@ -239,45 +208,32 @@ def test_marks_in_any_order():
     sequences = np.concatenate([letters, rng.choice(marks, (20_000, 3))], axis=1)
     documents = list(map("".join, sequences))
     for family in KINDS:
-        tokenizer = FastTokenizer(vocabulary(family), RULES[family])
+        tokenizer = engine(vocabulary(family))
         assert_exact(tokenizer, vocabulary(family), documents)
 
 
-class TestBounds:
-    """The cache of pieces is bounded: pieces that no longer occur are evicted."""
+MEMORY = """
+import sys
+import numpy as np
+from teachers import FAMILIES, engine, usable
+def memory():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+fast = engine(usable(FAMILIES[sys.argv[1]].tokenizer()))
+for size in range(0, 3_000_000, 50_000):
+    fast.tokenize([" ".join(f"q{i:07d}x" for i in range(size, size + 50_000))])
+    if size == 1_000_000:
+        before = memory()
+print(memory() - before)
+"""
 
-    @pytest.fixture
-    def tokenizer(self) -> FastTokenizer:
-        return FastTokenizer(vocabulary("roberta"), "byte-level")
 
-    def test_number_of_pieces(self, tokenizer):
-        for start in range(0, 300_000, 50_000):
-            tokenizer.tokenize([f" q{i:06d}x" for i in range(start, start + 50_000)])
-            assert tokenizer.n_pieces <= 2 * 131_072
-        assert tokenizer.n_pieces > 131_072
-        assert_exact(tokenizer, vocabulary("roberta"), list(corpus()))
-
-    def test_what_is_met_again_is_kept(self, tokenizer):
-        words = vocabulary("roberta")
-        asked = []
-
-        class Listening(Vocabulary):
-            def encode(self, documents: list[str]) -> tuple:
-                asked.append(documents)
-                return super().encode(documents)
-
-        tokenizer = FastTokenizer(Listening(words.tokenizer, words.token_ids), "byte-level")
-        common = list(corpus())
-        tokenizer.tokenize(common)
-        for start in range(0, 300_000, 50_000):
-            tokenizer.tokenize([f" q{i:06d}x" for i in range(start, start + 50_000)])
-            asked.clear()
-            tokenizer.tokenize(common)
-            assert not asked
-
-    def test_long_pieces_are_not_remembered(self, tokenizer):
-        assert_exact(tokenizer, vocabulary("roberta"), ["x" * 1000 + " word"])
-        assert tokenizer.n_pieces == 1
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("family", KINDS)
+def test_memory_is_bounded(family):
+    """Words that were never seen before take no more memory once the cache is full."""
+    command = [sys.executable, "-c", MEMORY, family]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=TESTS)
+    assert int(done.stdout) < 2_000_000
 
 
 class TestFeatures:
@@ -296,7 +252,7 @@ class TestFeatures:
         vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
         vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # including subnormal float16
         return StaticTable.from_vectors(
-            FastTokenizer(words, RULES[family]), vectors, quantize, pairs
+            engine(words), vectors, quantize, pairs
         )
 
     @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -326,7 +282,7 @@ class TestFeatures:
         words = vocabulary("bert")
         finite = halves[np.isfinite(halves)]
         stored = np.resize(finite, (len(words), -(-len(finite) // len(words))))
-        table = StaticTable(FastTokenizer(words, "characters"), stored)
+        table = StaticTable(engine(words), stored)
         tokens = [words.tokenizer.id_to_token(int(i)) for i in words.token_ids]
         documents = [token for token in tokens if len(words.row_ids([token])[0]) == 1]
         rows = [int(words.row_ids([document])[0][0]) for document in documents]
@@ -339,7 +295,7 @@ class TestFeatures:
         documents = [*awkward_texts(), *corpus()]
         pairs = table.bigrams.pairs
         with pytest.warns(UserWarning, match="compiled extension of sklearn-static is missing"):
-            tokenizer = portable.FastTokenizer(table.vocabulary, table.tokenizer.rule)
+            tokenizer = portable.FastTokenizer(table.vocabulary, None)
         pooler = portable.Pooler(table.stored, table.scales, pairs, len(table.vocabulary))
         for norm, max_length in (("l2", None), (None, 7)):
             out = np.full((len(documents), 13), np.nan, dtype=np.float32)
@@ -384,7 +340,7 @@ def test_a_mapped_table_has_huge_pages_and_stays_shared(tmp_path):
     stored = np.memmap(tmp_path / "stored", dtype=np.float32, mode="r", shape=shape)
     pooler = Pooler(stored, None, None, len(stored))
     words = vocabulary("bert")
-    tokens = FastTokenizer(words, "characters").tokenize(["the value of it"] * 100)
+    tokens = engine(words).tokenize(["the value of it"] * 100)
     pooler.pool(tokens, np.empty((100, 256), dtype=np.float32))
     middle = stored.ctypes.data + stored.nbytes // 2
     for mapping in re.split(r"^(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text(), flags=re.M):

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from fresh import run
 from safetensors.torch import load_file, save_file
-from teachers import save_dense, save_sentence_transformer, save_transformer, write_json
+from teachers import save_dense, save_sentence_transformer, save_transformer, write_json, usable
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import Folder, read_folder
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._formats.source import Source
 
 
@@ -22,9 +21,9 @@ def read(folder: Path, pooling: str = "auto") -> Folder:
 
 def test_legacy_lowercasing(tmp_path):
     folder = save_sentence_transformer("roberta", tmp_path / "a", lowercase=True)
-    lower = usable_tokens(read(folder).tokenizer)
+    lower = usable(read(folder).tokenizer)
     folder = save_sentence_transformer("roberta", tmp_path / "b")
-    plain = usable_tokens(read(folder).tokenizer)
+    plain = usable(read(folder).tokenizer)
     np.testing.assert_array_equal(
         lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
     )

@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from teachers import FAMILIES, awkward_texts
+from teachers import FAMILIES, awkward_texts, engine, usable
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.folder import Folder, read_folder
-from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._distill.inputs import Inputs
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
 from sklearn_static._serve.vocabulary import Vocabulary
 
 
@@ -34,7 +33,7 @@ def opened(bert_folder) -> Folder:
     ],
 )
 def test_tokens_stand_in_the_template(family, before, after, opened):
-    vocabulary = usable_tokens(FAMILIES[family].tokenizer())
+    vocabulary = usable(FAMILIES[family].tokenizer())
     expected = [[*before, i, *after] for i in vocabulary.token_ids.tolist()]
     assert Inputs(opened, vocabulary).of_vocabulary().tolist() == expected
 
@@ -46,8 +45,8 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
     """With its own truncation and template, for documents with unknown tokens, too."""
     documents = [*texts[:40], *awkward_texts()]
     tokenizer = FAMILIES[family].tokenizer()
-    vocabulary = usable_tokens(tokenizer)
-    corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, cut_rule(tokenizer)))
+    vocabulary = usable(tokenizer)
+    corpus = Corpus.from_documents(documents, engine(vocabulary))
     folder = replace(opened, max_seq_length=longest, prompt=prompt)
     inputs = Inputs(folder, vocabulary).of_documents(corpus, None)
     tokenizer = vocabulary.tokenizer  # reading tokenizer.json again could round a score
@@ -72,7 +71,7 @@ class Counting(Vocabulary):
 
 
 def test_documents_are_not_tokenized_again(opened):
-    words = usable_tokens(opened.tokenizer)
+    words = usable(opened.tokenizer)
     vocabulary = Counting(words.tokenizer, words.token_ids)
     documents = ["the value", "\u2603 the value", "of a list"]
     corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
@@ -83,7 +82,7 @@ def test_documents_are_not_tokenized_again(opened):
 
 
 def test_a_budget_counts_duplicates_once(opened):
-    vocabulary = usable_tokens(opened.tokenizer)
+    vocabulary = usable(opened.tokenizer)
     corpus = Corpus.from_documents(["the", "the", "of", "a"], FastTokenizer(vocabulary, None))
     inputs = Inputs(opened, vocabulary)
     for max_tokens, n_read in ((1, 2), (3, 2), (5, 2), (6, 3), (9, 4), (None, 4)):
@@ -94,7 +93,7 @@ def test_a_budget_counts_duplicates_once(opened):
 def test_nothing_to_keep():
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     with pytest.raises(ValueError, match="no token that can occur"):
-        usable_tokens(tokenizer)
+        usable(tokenizer)
 
 
 def test_a_template_that_cannot_be_found(opened):
@@ -102,4 +101,4 @@ def test_a_template_that_cannot_be_found(opened):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="|", special_tokens=[("|", 2)])
     with pytest.raises(ValueError, match=r"becomes \[\] without them and \[2\] with them"):
-        Inputs(opened, usable_tokens(tokenizer)).of_vocabulary()
+        Inputs(opened, usable(tokenizer)).of_vocabulary()

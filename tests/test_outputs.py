@@ -7,7 +7,7 @@ from fresh import run
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import read_folder
-from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.outputs import Outputs
 from sklearn_static._formats.source import Source
 
@@ -47,7 +47,7 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
 def test_the_dimension_is_found_by_a_call(bert_folder):
     """And looking at an object, as debuggers do, runs nothing."""
     folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
-    vocabulary = usable_tokens(folder.tokenizer)
+    vocabulary = usable(folder.tokenizer)
     outputs = Outputs(
         folder,
         Inputs(folder, vocabulary),

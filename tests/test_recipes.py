@@ -14,20 +14,20 @@ from teachers import (
     FAMILIES,
     awkward_texts,
     change,
+    engine,
     reference_features,
     save_sentence_transformer,
     write_json,
+    usable,
 )
 from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._distill.recipes import exact_tokenizer, open_teacher
 from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.cuts import cut_rule
 
 
 @pytest.fixture
@@ -346,23 +346,22 @@ class TestBudget:
             assert vectorizer.fit_transform(texts).shape[1] == 20
 
 
-class TestTheCheckOfTheRule:
-    """For a tokenizer that looks across spaces but is cut at them anyway."""
+class TestTheCheckOfTheEngine:
+    """For a tokenizer that replaces a word, which the engine is told nothing of."""
 
     documents = ("a list of names", "return the value")
 
     @pytest.fixture
     def table(self) -> StaticTable:
         tokenizer = change("roberta", normalizer=Replace(" the ", " "))
-        assert cut_rule(tokenizer) is None
-        vocabulary = usable_tokens(tokenizer)
+        vocabulary = usable(tokenizer)
         vectors = np.random.default_rng(0).standard_normal((len(vocabulary), 4))
-        wrong = FastTokenizer(vocabulary, "byte-level")
+        wrong = FastTokenizer(vocabulary, engine(usable(FAMILIES["roberta"].tokenizer())).composition)
         return StaticTable.from_vectors(wrong, vectors.astype(np.float32), None)
 
-    def test_a_rule_is_kept_as_long_as_it_holds(self, table):
+    def test_the_engine_is_used_as_long_as_it_agrees(self, table):
         assert exact_tokenizer(table.tokenizer, [self.documents[0]]) is table.tokenizer
-        assert exact_tokenizer(table.tokenizer, list(self.documents)).rule is None
+        assert exact_tokenizer(table.tokenizer, list(self.documents)).composition is None
 
     def test_fit_checks_it(self, table):
         documents = list(self.documents)
@@ -370,7 +369,7 @@ class TestTheCheckOfTheRule:
             table.transform(documents)[0], reference_features(table, documents)
         )
         fitted = StaticEmbeddingVectorizer(table).fit(documents)
-        assert fitted.table_.tokenizer.rule is None
+        assert fitted.table_.tokenizer.composition is None
         expected = reference_features(table, documents)
         np.testing.assert_array_equal(fitted.transform(documents), expected)
 

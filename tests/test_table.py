@@ -2,9 +2,8 @@ import pickle
 
 import numpy as np
 import pytest
-from teachers import wordpiece
+from teachers import wordpiece, engine, usable
 
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve import table as table_module
 from sklearn_static._serve.bigrams import Bigrams
@@ -17,7 +16,7 @@ def features_of(table: StaticTable, documents: list[str], **options: object) -> 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> FastTokenizer:
-    return FastTokenizer(usable_tokens(wordpiece()), "characters")
+    return engine(usable(wordpiece()))
 
 
 @pytest.fixture

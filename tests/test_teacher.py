@@ -12,10 +12,11 @@ from teachers import (
     save_sentence_transformer,
     save_transformer,
     write_json,
+    usable,
 )
 
 from sklearn_static._distill.folder import Folder, read_folder
-from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.teacher import Teacher, load_teacher
 from sklearn_static._formats.source import Source
 
@@ -39,7 +40,7 @@ def load(folder: Path, pooling: str = "auto") -> Teacher:
 
 def token_inputs(folder: Path) -> np.ndarray:
     opened = read(folder)
-    return Inputs(opened, usable_tokens(opened.tokenizer)).of_vocabulary()
+    return Inputs(opened, usable(opened.tokenizer)).of_vocabulary()
 
 
 def run(folder: Path, pooling: str = "auto", batch_size: int = 256) -> np.ndarray:

@@ -1,8 +1,7 @@
 import pytest
-from teachers import FAMILIES, awkward_texts
+from teachers import FAMILIES, awkward_texts, usable
 from tokenizers import Tokenizer
 
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve.vocabulary import Vocabulary
 
 
@@ -23,7 +22,7 @@ def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> l
 
 def test_row_ids_are_those_of_encode(tokenizer, texts):
     documents = [*awkward_texts(), *texts]
-    vocabulary = usable_tokens(tokenizer)
+    vocabulary = usable(tokenizer)
     rows, offsets = vocabulary.row_ids(documents)
     assert len(offsets) == len(documents) + 1
     for i, text in enumerate(documents):
@@ -33,7 +32,7 @@ def test_row_ids_are_those_of_encode(tokenizer, texts):
 
 def test_the_tokenizer_is_not_changed(tokenizer, texts):
     before = tokenizer.to_str()
-    vocabulary = usable_tokens(tokenizer)
+    vocabulary = usable(tokenizer)
     own = vocabulary.tokenizer.to_str()
     vocabulary.row_ids(texts, max_length=3)
     assert tokenizer.to_str() == before
@@ -41,7 +40,7 @@ def test_the_tokenizer_is_not_changed(tokenizer, texts):
 
 
 def test_special_and_unused_tokens_have_no_row(tokenizer):
-    rows = usable_tokens(tokenizer).row_of_token
+    rows = usable(tokenizer).row_of_token
     specials = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
     assert specials
     assert not set(rows) & {*specials, "[UNK]", "<unk>", "[unused0]", "[unused1]"}
@@ -53,13 +52,13 @@ def test_special_and_unused_tokens_have_no_row(tokenizer):
 def test_added_words_have_a_row():
     tokenizer = FAMILIES["bert"].tokenizer()
     tokenizer.add_tokens(["sklearn-static"])
-    vocabulary = usable_tokens(tokenizer)
+    vocabulary = usable(tokenizer)
     rows, _ = vocabulary.row_ids(["sklearn-static"])
     assert rows.tolist() == [vocabulary.row_of_token["sklearn-static"]]
 
 
 def test_max_length_counts_tokens(texts):
-    vocabulary = usable_tokens(FAMILIES["bert"].tokenizer())
+    vocabulary = usable(FAMILIES["bert"].tokenizer())
     rows, offsets = vocabulary.row_ids(texts)
     short, short_offsets = vocabulary.row_ids(texts, max_length=7)
     for i in range(len(texts)):
@@ -69,6 +68,6 @@ def test_max_length_counts_tokens(texts):
 
 
 def test_unknown_tokens_count_for_max_length():
-    vocabulary = usable_tokens(FAMILIES["bert"].tokenizer())
+    vocabulary = usable(FAMILIES["bert"].tokenizer())
     rows, _ = vocabulary.row_ids(["字 the the"], max_length=2)
     assert rows.tolist() == [vocabulary.row_of_token["the"]]

@@ -26,7 +26,7 @@ from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams
-from sklearn_static._serve.composition import compose
+from sklearn_static._serve.composition import composition_of
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import Quantize, StaticTable
@@ -142,7 +142,7 @@ def open_teacher(
         progress=progress,
         n_jobs=n_jobs,
     )
-    return outputs, FastTokenizer(vocabulary, compose(vocabulary.original.state()))
+    return outputs, FastTokenizer(vocabulary, composition_of(vocabulary.original))
 
 
 def exact_tokenizer(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:

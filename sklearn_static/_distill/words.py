@@ -14,7 +14,7 @@ from sklearn_static._distill.components import pca, sif_weights, zipf_probabilit
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._formats.word_vectors import WordVectors, read_words
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.composition import compose
+from sklearn_static._serve.composition import composition_of
 from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import Quantize, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
@@ -112,7 +112,7 @@ def words_table(
     kept = _can_be_tokens(list(row_of), possible)
     rows = [possible.row_of_token[word] for word in compress(row_of, kept)]
     vocabulary = Vocabulary(possible.original, possible.token_ids[rows])
-    fast = FastTokenizer(vocabulary, compose(vocabulary.original.state()))
+    fast = FastTokenizer(vocabulary, composition_of(vocabulary.original))
     return StaticTable.from_vectors(fast, array[kept].astype(np.float32), quantize)
 
 

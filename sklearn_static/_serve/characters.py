@@ -27,8 +27,10 @@ _ASKED = np.array(
 )
 # Which of these stands for each code point. Surrogates cannot occur in a document.
 _PLACES = np.searchsorted(_ASKED, np.arange(N_CODE_POINTS), side="right") - 1
+# Characters are asked in blocks, of which most are not changed.
+_BLOCK = 512
 # No character is normalized to something with one of these.
-_SEPARATORS = "\u2020\u2021\u203b\u2042"
+_SEPARATORS = "\u2020\u2e38\u10fb"
 
 
 def table(values: NDArray[Any]) -> Table:
@@ -56,7 +58,7 @@ def sparse(values: Mapping[int, int], dtype: Any, default: int = 0) -> Table:
     Parameters
     ----------
     values : mapping of int to int
-        The values of some code points.
+        The values of some of the code points that are asked one by one.
     dtype : dtype
         The type of the values.
     default : int, default=0
@@ -67,9 +69,10 @@ def sparse(values: Mapping[int, int], dtype: Any, default: int = 0) -> Table:
     table : dict of str to ndarray
         The table.
     """
-    full = np.full(N_CODE_POINTS, default, dtype=dtype)
-    full[np.fromiter(values.keys(), np.int64, len(values))] = list(values.values())
-    return table(full)
+    asked = np.full(len(_ASKED), default, dtype=dtype)
+    codes = np.fromiter(values.keys(), np.int64, len(values))
+    asked[np.searchsorted(_ASKED, codes)] = np.fromiter(values.values(), dtype, len(values))
+    return table(asked[_PLACES])
 
 
 @cache
@@ -183,7 +186,7 @@ def component(normalizer: Any = None, pre_tokenizer: Any = None) -> Tokenizer:
     )
 
 
-def changes(normalizer: Any) -> dict[int, str]:
+def changes(normalizer: Any) -> Mapping[int, str]:
     """Ask how a normalizer changes each character alone.
 
     Parameters
@@ -193,43 +196,40 @@ def changes(normalizer: Any) -> dict[int, str]:
 
     Returns
     -------
-    changes : dict of int to str
-        What each code point that is changed becomes.
+    changes : mapping of int to str
+        What each of the code points that are asked becomes, if it is changed.
 
     Raises
     ------
     ValueError
         If that cannot be found out.
     """
-    return dict(_changes(json.dumps(normalizer)))
+    return _changes(json.dumps(normalizer))
 
 
 @cache
-def _changes(normalizer: str) -> dict[int, str]:
+def _changes(normalizer: str) -> Mapping[int, str]:
     normalize = component(json.loads(normalizer)).normalizer.normalize_str
+    changed: dict[int, str] = {}
+    text = characters()
+    for start in range(0, len(text), _BLOCK):
+        block = text[start : start + _BLOCK]
+        if normalize(block) != block:
+            changed |= _changes_of_block(normalize, block)
+    return changed
+
+
+def _changes_of_block(normalize: Callable[[str], str], block: str) -> dict[int, str]:
     for separator in _SEPARATORS:
-        if normalize(separator) != separator:
+        if separator in block or normalize(separator) != separator:
             continue
-        asked = characters().replace(separator, "")
-        after = normalize(separator.join(asked)).split(separator)
-        if len(after) == len(asked):
-            # The ends of a text may be special.
-            after[0], after[-1] = normalize(asked[0]), normalize(asked[-1])
-            break
-    else:
-        raise ValueError("The normalizer does not treat characters one by one.")
-    result = {}
-    ends = np.append(_ASKED[1:], N_CODE_POINTS)
-    end_of = dict(zip(_ASKED.tolist(), ends.tolist(), strict=True))
-    for before, value in zip(asked, after, strict=True):
-        code = ord(before)
-        if value == before:
-            continue
-        result[code] = value
-        # A private or unassigned code point that is removed stands for its page.
-        if code >= 0x34000 and not value:
-            result |= dict.fromkeys(range(code, end_of[code]), "")
-    return result
+        # Separators at both ends, since the ends of a text may be special.
+        text = separator.join(["", *block, ""])
+        after = normalize(text).split(separator)[1:-1]
+        if len(after) == len(block):
+            pairs = zip(block, after, strict=True)
+            return {ord(before): value for before, value in pairs if value != before}
+    raise ValueError("The normalizer does not treat characters one by one.")
 
 
 def strings(values: Mapping[int, str], shift: int) -> tuple[dict[int, int], NDArray[np.uint8]]:

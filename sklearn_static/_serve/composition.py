@@ -7,12 +7,14 @@ user's documents.
 
 import json
 import zlib
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from sklearn_static._serve import IS_COMPILED
 from sklearn_static._serve.characters import component
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.patterns import Unsupported
 
 if IS_COMPILED:
@@ -26,6 +28,33 @@ COMPOSITION_VERSION = 1
 
 Composition = dict[str, Any]
 """The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""
+
+
+# The last few results, as all fits of a search are to the same tokenizer.
+_recent: dict[bytes, Composition | None] = {}
+_N_RECENT = 2
+
+
+def composition_of(original: Original) -> Composition | None:
+    """Convert a tokenizer to tables, or return those that were made most recently for its text.
+
+    Parameters
+    ----------
+    original : Original
+        The tokenizer.
+
+    Returns
+    -------
+    composition : dict or None
+        The result of `compose`.
+    """
+    key = blake2b(original.text.encode(), digest_size=16).digest()
+    if key not in _recent:
+        composition = compose(original.state())
+        for oldest in list(_recent)[: 1 - _N_RECENT or None]:
+            _recent.pop(oldest, None)
+        _recent[key] = composition
+    return _recent[key]
 
 
 def compose(state: dict[str, Any]) -> Composition | None:

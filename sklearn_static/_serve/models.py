@@ -1,7 +1,7 @@
 """The model of a tokenizer as the tables of the compiled engine."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -145,15 +145,11 @@ def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
     unknown_id = None if unknown is None else vocabulary.get(unknown)
     if unknown is not None and unknown_id is None:
         raise Unsupported("The unknown token is not in the vocabulary.")
-    pairs = [
-        merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]
-    ]
-    number = vocabulary.__getitem__
-    merges = np.fromiter(
-        chain.from_iterable((number(a), number(b), number(a + b)) for a, b in pairs),
-        np.int32,
-        3 * len(pairs),
-    ).reshape(-1, 3)
+    pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
+    firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
+    merges = np.empty((len(pairs), 3), dtype=np.int32)
+    for column, tokens in enumerate((firsts, seconds, map(add, firsts, seconds))):
+        merges[:, column] = np.fromiter(map(vocabulary.__getitem__, tokens), np.int32, len(pairs))
     if byte_level:
         id_of_byte = np.array(
             [vocabulary.get(c, _BYTES) for c in _CHARACTER_OF_BYTE], dtype=np.int32
@@ -175,7 +171,7 @@ def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
         "id_of_byte": id_of_byte,
         "unknown_id": unknown_id,
         "fuses_unknown": bool(model.get("fuse_unk")),
-        "joined": _joined_characters(pairs) if cuts else np.empty(0, dtype=np.uint64),
+        "joined": _joined_characters(firsts, seconds) if cuts else np.empty(0, dtype=np.uint64),
         "cuts": cuts,
     }
     if ignores_merges:
@@ -202,9 +198,9 @@ def _character_symbols(
     return symbols, id_of_byte, default
 
 
-def _joined_characters(pairs: Iterable[Sequence[str]]) -> NDArray[np.uint64]:
+def _joined_characters(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.uint64]:
     """Return a bit for each pair of characters between which a merge joins two symbols."""
-    joined = {(a[-1], b[0]) for a, b in pairs}
+    joined = set(zip([a[-1] for a in firsts], [b[0] for b in seconds], strict=True))
     codes = np.array([(ord(x), ord(y)) for x, y in joined], dtype=np.uint64).reshape(-1, 2)
     n_bits = 1 << 16
     while n_bits < 16 * len(codes):
@@ -225,21 +221,33 @@ def _characters_of_bytes() -> str:
 
 
 _CHARACTER_OF_BYTE = _characters_of_bytes()
-_BYTE_OF_CHARACTER = {ord(c): b for b, c in enumerate(_CHARACTER_OF_BYTE)}
-_TO_CHARACTER = dict(enumerate(_CHARACTER_OF_BYTE))
+_BYTE_OF_CHARACTER = np.full(0x200, -1, dtype=np.int16)
+_BYTE_OF_CHARACTER[list(map(ord, _CHARACTER_OF_BYTE))] = np.arange(256)
 
 
 def _byte_strings(vocabulary: dict[str, int]) -> tuple[list[bytes], NDArray[np.int32]]:
     """Return the tokens as bytes, without those that are not whole characters."""
+    lengths = np.fromiter(map(len, vocabulary), np.int64, len(vocabulary))
+    codes = np.frombuffer("".join(vocabulary).encode("utf-32-le"), dtype=np.uint32)
+    values = _BYTE_OF_CHARACTER[np.minimum(codes, 0x1FF)]
+    content = values.astype(np.uint8).tobytes()
+    stops = np.cumsum(lengths)
+    n_foreign = np.concatenate([[0], np.cumsum(values < 0)])
+    is_foreign = n_foreign[stops] > n_foreign[stops - lengths]
     encoded, ids = [], []
-    for token, i in vocabulary.items():
-        try:
-            string = token.translate(_BYTE_OF_CHARACTER).encode("latin-1")
-            string.decode()
-        except UnicodeError:
-            continue
-        # A character that stands for no byte, but has the number of one, is unchanged.
-        if string and string.decode("latin-1").translate(_TO_CHARACTER) == token:
+    for start, stop, i, foreign in zip(
+        (stops - lengths).tolist(), stops.tolist(), vocabulary.values(), is_foreign, strict=True
+    ):
+        string = content[start:stop]
+        if string and not foreign and _is_utf8(string):
             encoded.append(string)
             ids.append(i)
     return encoded, np.array(ids, dtype=np.int32)
+
+
+def _is_utf8(string: bytes) -> bool:
+    try:
+        string.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

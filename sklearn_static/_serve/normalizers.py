@@ -3,7 +3,7 @@
 import base64
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -85,39 +85,52 @@ def _parts(step: Step) -> list[Step]:
     return [step]
 
 
-def _original(step: Step) -> Step:
-    """Return what the original library calls a step."""
-    if step["type"] == "Character":
-        return step | {"type": "Replace"}
-    return step
+# BERT decomposes a text and removes its marks.
+_STRIP = {
+    "type": "BertNormalizer",
+    "clean_text": False,
+    "handle_chinese_chars": False,
+    "strip_accents": True,
+    "lowercase": False,
+}
 
 
-def _map(step: Step) -> dict[int, str]:
+def _original(steps: Sequence[Step]) -> Step:
+    """Return the normalizer of the original library for a sequence of steps."""
+    originals: list[Step] = []
+    for step in steps:
+        if step["type"] == "Character":
+            originals.append(step | {"type": "Replace"})
+        elif step["type"] == "Marks":
+            originals[-1] = _STRIP  # in place of NFD
+        else:
+            originals.append(step)
+    return {"type": "Sequence", "normalizers": originals}
+
+
+def _map(step: Step) -> Mapping[int, str]:
     """Return what a step makes of each character that it changes."""
     if step["type"] == "Character":
         return {ord(step["pattern"]["String"]): step["content"]}
     if step["type"] == "Marks":
-        # BERT decomposes before it removes marks; of a decomposed text only marks change.
-        bert = {"clean_text": False, "handle_chinese_chars": False, "lowercase": False}
-        stripped = changes({"type": "BertNormalizer", "strip_accents": True, **bert})
+        # Of a text that is decomposed, only marks change.
         whole = changes({"type": "NFD"})
-        return {code: "" for code, value in stripped.items() if not value and code not in whole}
-    return changes(_original(step))
+        stripped = changes(_STRIP).items()
+        return {code: "" for code, value in stripped if not value and code not in whole}
+    return changes(step)
 
 
 def _passes_by_character(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Merge steps that treat characters one by one."""
     passes: list[dict[str, Any]] = []
-    merged: dict[int, str] = {}
-    group: list[Step] = []
+    merged: Mapping[int, str] = {}
     for step in steps:
         if step["type"] in _FORMS:
             passes += [_map_pass(merged)] if merged else []
             merged = {}
             passes.append(_canonical_pass(step["type"]))
         else:
-            merged = _then(merged, _map(step))
-        group.append(step)
+            merged = _then(merged, _map(step)) if merged else _map(step)
     passes += [_map_pass(merged)] if merged else []
     kinds = [step["type"] for step in steps]
     forms = [kind for kind in kinds if kind in _FORMS]
@@ -136,7 +149,7 @@ def _then(first: Mapping[int, str], second: Mapping[int, str]) -> dict[int, str]
 
 
 def _map_pass(
-    values: Mapping[int, str], contextual: frozenset[int] = frozenset()
+    values: Mapping[int, str], contextual: Iterable[int] = ()
 ) -> dict[str, Any]:
     try:
         entries, joined = strings(values, 8)
@@ -150,20 +163,23 @@ def _fused_pass(
     before: Sequence[Step], form: str, after: Sequence[Step], slow: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Decompose in one pass with the maps before and after, where marks need no order."""
-    first: dict[int, str] = {}
-    for step in before:
-        first = _then(first, _map(step))
-    last: dict[int, str] = {}
-    for step in after:
-        last = _then(last, _map(step))
-    decomposed = _decompositions(form)
     # Marks of which something is left must be put into order.
-    ordered = {c for c in _combining_classes() if last.get(c, "?")}
-    to_form = _then(first, {code: "".join(map(chr, codes)) for code, codes in decomposed.items()})
-    changed = {code for code, value in to_form.items() if ordered.intersection(map(ord, value))}
-    contextual = frozenset(changed | {c for c in ordered if c not in to_form})
-    fast = _map_pass(_then(to_form, last), contextual)
-    return {"kind": "fused", "fast": fast, "slow": slow}
+    ordered = set()
+    maps = list(map(_map, after))
+    for code in _combining_classes():
+        left = chr(code)
+        for values in maps:
+            left = "".join(values.get(ord(c), c) for c in left)
+        ordered |= {code} if left else set()
+    decomposed = _decompositions(form).items()
+    contextual = ordered | {code for code, whole in decomposed if not ordered.isdisjoint(whole)}
+    if before:
+        first = changes(_original(before))
+        contextual = {code for code in contextual if code not in first} | {
+            code for code, value in first.items() if not contextual.isdisjoint(map(ord, value))
+        }
+    fast = changes(_original([*before, {"type": form}, *after]))
+    return {"kind": "fused", "fast": _map_pass(fast, contextual), "slow": slow}
 
 
 @cache

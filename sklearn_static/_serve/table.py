@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sklearn_static._serve import IS_COMPILED, FastTokenizer, Pooler
 from sklearn_static._serve.bigrams import Bigrams, read_only
-from sklearn_static._serve.composition import COMPOSITION_VERSION, checksum, compose
+from sklearn_static._serve.composition import COMPOSITION_VERSION, checksum, composition_of
 from sklearn_static._serve.documents import batches, check_encodable
 from sklearn_static._serve.jobs import n_threads
 from sklearn_static._serve.original import Original, token_ids
@@ -307,4 +307,4 @@ def _saved_tokenizer(state: dict[str, Any]) -> FastTokenizer:
             )
         if state["rule"] is None:
             return FastTokenizer(vocabulary, None)
-    return FastTokenizer(vocabulary, compose(vocabulary.original.state()))
+    return FastTokenizer(vocabulary, composition_of(vocabulary.original))
