@@ -40,7 +40,7 @@ NAMES = [
 ]
 FULL = os.environ.get("SKLEARN_STATIC_FULL") == "1"
 # Number of characters of each set that are read without SKLEARN_STATIC_FULL.
-SAMPLE = 25_000
+SAMPLE = 12_000
 LONG_SETS = {"20newsgroups": 2000}  # the original tokenizers would take minutes for all
 N_RANDOM = 20_000
 N_OF_VOCABULARY = 5_000
@@ -126,9 +126,9 @@ LONG = {
     "symbols": lambda rng: "".join(rng.choice(list("!#-=*._/\\<>[]|'\""), 100_000)),
     "one letter": lambda rng: "a" * 1_000_000,
     "one ideograph": lambda rng: "字" * 100_000,
-    "spaces": lambda rng: " " * 300_000,
-    "lines": lambda rng: "\n" * 300_000,
-    "hyphens": lambda rng: "-" * 300_000,
+    "spaces": lambda rng: " " * 100_000,
+    "lines": lambda rng: "\n" * 100_000,
+    "hyphens": lambda rng: "-" * 100_000,
 }
 
 
