@@ -44,7 +44,7 @@ FAMILIES = {
     "qwen3": "Qwen 3",
     "gemma3": "Gemma 3",
     "llama3": "Llama 3",
-    "gpt4o": "GPT-4o",
+    "gptoss": "GPT-4o, gpt-oss",
     "modernbert": "ModernBERT",
     "mistral": "Mistral",
 }
@@ -157,13 +157,16 @@ class Family:
         return partial(self.static_model().encode, max_length=None, use_multiprocessing=False)
 
 
+Families = dict[str, str]  # of names of folders to labels
+
+
 def tokenizer_languages_table(
-    tables: Results, folder: Path, texts: dict[str, list[str]], rounds: int
+    tables: Results, folder: Path, families: Families, texts: dict[str, list[str]], rounds: int
 ) -> None:
     """Millions of characters per second, and the ratio to model2vec with the same tokenizer."""
     title = f"New documents, {N_COLUMNS} columns: M characters/s (ratio to model2vec)"
     with tables.table("speed_languages", "tokenizer", *texts, title=title) as add:
-        for name, label in available(folder).items():
+        for name, label in families.items():
             family = Family(folder, name)
             cells, hashing = [], []
             for documents in texts.values():
@@ -183,7 +186,7 @@ def tokenizer_languages_table(
 
 
 def gigatoken_table(
-    tables: Results, folder: Path, texts: dict[str, list[str]], rounds: int
+    tables: Results, folder: Path, families: Families, texts: dict[str, list[str]], rounds: int
 ) -> None:
     """Tokenization alone, against gigatoken."""
     try:
@@ -194,7 +197,7 @@ def gigatoken_table(
     languages = [name for name in ("English", "Russian", "Japanese", "Korean") if name in texts]
     title = "Tokenization alone: M characters per CPU second (ratio to gigatoken)"
     with tables.table("speed_gigatoken", "tokenizer", *languages, title=title) as add:
-        for name, label in available(folder).items():
+        for name, label in families.items():
             if name not in ("qwen3", "gemma3"):
                 continue
             family = Family(folder, name)
@@ -211,15 +214,15 @@ def gigatoken_table(
                 }
                 result = taking_turns(contenders, second, rounds, time.process_time)
                 speed = sum(map(len, second)) / result["ours"] / 1e6
-                cells.append(f"{speed:.1f} ({result['gigatoken'] / result['ours']:.1f} x)")
+                cells.append(f"{speed:.1f} ({result['gigatoken'] / result['ours']:.2f} x)")
             add(label, *cells)
 
 
-def one_document_table(tables: Results, folder: Path, n_calls: int) -> None:
+def one_document_table(tables: Results, folder: Path, families: Families, n_calls: int) -> None:
     """One document of 8 words."""
     header = ("one document of 8 words, microseconds", "sklearn-static", "model2vec")
     with tables.table("one_document_families", *header) as add:
-        for name, label in available(folder).items():
+        for name, label in families.items():
             family = Family(folder, name)
             model2vec, ours = family.static_model(), vectorizer_of(family)
             seconds: dict[str, list[float]] = {"ours": [], "model2vec": []}
@@ -297,9 +300,9 @@ def private_megabytes(path: str) -> list[float]:
     return [float(worker.communicate("go on\n")[0]) for worker in workers]
 
 
-def large_loading_table(tables: Results, folder: Path, rounds: int) -> None:
+def large_loading_table(tables: Results, folder: Path, families: Families, rounds: int) -> None:
     """Load a vocabulary of 262,000 tokens: time, peak of memory, memory that is not shared."""
-    if LARGEST not in available(folder):
+    if LARGEST not in families:
         print(f"\n{LARGEST} is not in {folder}: the table of loading is left out.")
         return
     family = Family(folder, LARGEST)
@@ -345,29 +348,35 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", help=f"of {names}; all by default")
     parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
     parser.add_argument("--folder", type=Path, default=default_folder(), help="of the tokenizers")
+    parser.add_argument("--tokenizers", nargs="+", default=list(FAMILIES), help="only these")
     parser.add_argument("--quick", action="store_true", help="one round")
     options = parser.parse_args()
     if unknown := set(options.tables) - set(names):
         parser.error(f"unsupported tables {sorted(unknown)}; supported: {names}")
-    if not available(options.folder):
-        parser.error(f"no tokenizers in {options.folder}; run benchmarks/fetch_tokenizers.py first")
+    families = available(options.folder)
+    families = {name: families[name] for name in families if name in options.tokenizers}
+    if not families:
+        parser.error(
+            f"none of {options.tokenizers} is in {options.folder}; run benchmarks/fetch_tokenizers.py first"
+        )
     # The tokenizers read it when they are first used.
     os.environ["RAYON_NUM_THREADS"] = "1"
     warnings.filterwarnings("ignore", message=".*no in-vocabulary token")
-    tables = Results(not options.quick)
+    # A table of some of the tokenizers is not published.
+    tables = Results(not options.quick and len(options.tokenizers) == len(FAMILIES))
     rounds = 1 if options.quick else 5
     wanted = options.tables or names
     print(machine(), f"Load of the machine: {os.getloadavg()[0]:.1f}.")
     texts = {language: read_texts(language, options.data, options.folder) for language in LANGUAGES}
     found = {language: documents for language, documents in texts.items() if documents}
     if "languages" in wanted:
-        tokenizer_languages_table(tables, options.folder, found, rounds)
+        tokenizer_languages_table(tables, options.folder, families, found, rounds)
     if "gigatoken" in wanted:
-        gigatoken_table(tables, options.folder, found, rounds)
+        gigatoken_table(tables, options.folder, families, found, rounds)
     if "one_document" in wanted:
-        one_document_table(tables, options.folder, 100 if options.quick else 1000)
+        one_document_table(tables, options.folder, families, 100 if options.quick else 1000)
     if "loading" in wanted:
-        large_loading_table(tables, options.folder, 1 if options.quick else 3)
+        large_loading_table(tables, options.folder, families, 1 if options.quick else 3)
 
 
 if __name__ == "__main__":
