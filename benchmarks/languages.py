@@ -150,7 +150,7 @@ class Family:
 
     def static_model(self) -> StaticModel:
         """Make a model of model2vec."""
-        return StaticModel(self.vectors, Tokenizer.from_str(self.content))
+        return StaticModel(self.vectors, Tokenizer.from_str(self.content), normalize=True)
 
     def model2vec(self) -> Callable[[list[str]], object]:
         """Make a model of model2vec that has read nothing."""
@@ -357,7 +357,8 @@ def main() -> None:
     families = {name: families[name] for name in families if name in options.tokenizers}
     if not families:
         parser.error(
-            f"none of {options.tokenizers} is in {options.folder}; run benchmarks/fetch_tokenizers.py first"
+            f"none of {options.tokenizers} is in {options.folder}; run "
+            "benchmarks/fetch_tokenizers.py first"
         )
     # The tokenizers read it when they are first used.
     os.environ["RAYON_NUM_THREADS"] = "1"
