@@ -50,6 +50,8 @@ test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
 
 bench: $(VENV)/ready  ## Speed and accuracy against other libraries
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/fetch_tokenizers.py
+	$(BIN)/python benchmarks/languages.py
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/quality.py --documents
 	$(BIN)/python benchmarks/quality.py --similarity

@@ -388,10 +388,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--tokenizers", action="store_true", help="only BPE and Unigram")
+    parser.add_argument(
+        "--languages", action="store_true", help="only languages.py, with published tokenizers"
+    )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*no in-vocabulary token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    if options.languages:
+        arguments = ["--data", str(options.data), *(["--quick"] if options.quick else [])]
+        command = [sys.executable, str(Path(__file__).with_name("languages.py")), *arguments]
+        subprocess.run(command, check=True)
+        return
     tables = Results(not options.quick)
     rounds = 1 if options.quick else 5
     agnews = corpora.load("ag_news_7600", options.data)

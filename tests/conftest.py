@@ -20,6 +20,11 @@ RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+# Where benchmarks/fetch_tokenizers.py writes.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+TOKENIZERS = Path(
+    os.environ.get("SKLEARN_STATIC_TOKENIZERS") or CACHE / "sklearn-static" / "tokenizers"
+)
 
 
 @pytest.fixture(scope="session")
