@@ -639,17 +639,19 @@ default="auto"
                 tokenizer,
                 max_length=self.max_length,
                 lexical_components=lexical_components,
+                min_df=self.min_df,
                 random_state=self.random_state,
             )
+        tokens = np.arange(len(tokenizer.vocabulary)) if corpus is None else corpus.tokens
         shares = None
         if static is not None:
             if corpus is None:
                 table = replace(static, tokenizer=tokenizer).quantized(self.quantize)
                 return self._set(table, table.n_components)
-            rows = recipes.Rows(tokenizer, static.vectors(), static.bigrams)
+            rows = recipes.static_rows(static, tokens)
         elif self.distill_on == "vocabulary" or corpus is None:
             rows, shares = recipes.vocabulary_table(
-                outputs, tokenizer, self.n_components, self.sif_coefficient, self.quantize
+                outputs, tokenizer, tokens, self.n_components, self.sif_coefficient, self.quantize
             )
         else:
             rows, shares = recipes.corpus_table(
@@ -666,10 +668,10 @@ default="auto"
             )
         table = recipes.finish(
             rows,
+            tokenizer,
             corpus,
             bigrams=self.ngram_range == (1, 2),
             max_features=self.max_features,
-            min_df=self.min_df,
             quantize=self.quantize,
         )
         return self._set(table, rows.vectors.shape[1], shares)

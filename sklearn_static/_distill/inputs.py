@@ -25,12 +25,13 @@ def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        The tokenizer; it is copied, and truncation and padding are disabled in the copy.
+        The tokenizer; not modified. If it truncates or pads, it is copied, which takes seconds for
+        a large one.
 
     Returns
     -------
     vocabulary : Vocabulary
-        The selected tokens, by ascending id.
+        The selected tokens, by ascending id, with a tokenizer that neither truncates nor pads.
 
     Raises
     ------
@@ -47,10 +48,11 @@ def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
     )
     if not kept:
         raise ValueError("The tokenizer has no token that can occur in a document.")
-    plain = Tokenizer.from_str(tokenizer.to_str())
-    plain.no_truncation()
-    plain.no_padding()
-    return Vocabulary(plain, np.array(kept, dtype=np.int32))
+    if tokenizer.truncation is not None or tokenizer.padding is not None:
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    return Vocabulary(tokenizer, np.array(kept, dtype=np.int32))
 
 
 class Inputs:

@@ -103,12 +103,19 @@ def words_table(
         if not sif_coefficient > 0:
             raise ValueError(f"sif_coefficient={sif_coefficient} must be above 0.")
         array = array * sif_weights(zipf_probabilities(len(array)), sif_coefficient)[:, None]
-    possible = usable_tokens(tokenizer or _tokenizer(list(row_of), lowercase))
+    own = _tokenizer(list(row_of), lowercase) if tokenizer is None else _copy(tokenizer)
+    possible = usable_tokens(own)
     kept = _can_be_tokens(list(row_of), possible)
     rows = [possible.row_of_token[word] for word in compress(row_of, kept)]
     vocabulary = Vocabulary(possible.tokenizer, possible.token_ids[rows])
     fast = FastTokenizer(vocabulary, cut_rule(vocabulary.tokenizer))
     return StaticTable.from_vectors(fast, array[kept].astype(np.float32), quantize)
+
+
+def _copy(tokenizer: Tokenizer) -> Tokenizer:
+    """Copy the user's tokenizer, which the user may change later."""
+    copy: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    return copy
 
 
 def _can_be_tokens(words: list[str], possible: Vocabulary) -> NDArray[np.bool_]:
