@@ -39,20 +39,20 @@ def usable_tokens(tokenizer: Tokenizer) -> Vocabulary:
         If no token remains.
     """
     added = tokenizer.get_added_tokens_decoder().items()
-    specials = {token_id for token_id, token in added if token.special}
-    specials |= {unknown_id(tokenizer)} - {None}
-    kept = sorted(
-        token_id
-        for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()
-        if token_id not in specials and not _UNUSED.fullmatch(token)
-    )
-    if not kept:
+    left_out = {token_id for token_id, token in added if token.special}
+    left_out |= {unknown_id(tokenizer)} - {None}
+    id_of = tokenizer.get_vocab(with_added_tokens=True)
+    # The first condition alone is many times as fast.
+    left_out |= {id_of[token] for token in id_of if "unused" in token and _UNUSED.fullmatch(token)}
+    ids = np.fromiter(id_of.values(), dtype=np.int32, count=len(id_of))
+    kept = np.setdiff1d(ids, np.fromiter(left_out, dtype=np.int32))
+    if not len(kept):
         raise ValueError("The tokenizer has no token that can occur in a document.")
     if tokenizer.truncation is not None or tokenizer.padding is not None:
         tokenizer = Tokenizer.from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()
-    return Vocabulary(tokenizer, np.array(kept, dtype=np.int32))
+    return Vocabulary(tokenizer, kept)
 
 
 class Inputs:

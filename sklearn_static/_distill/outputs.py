@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.folder import Folder
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.requirements import import_for_fit
-from sklearn_static._distill.token_store import BLOCK, TokenStore, Value
+from sklearn_static._distill.token_store import TOKENS_PER_ENTRY, TokenStore
 from sklearn_static._distill.workers import run_here, run_on_workers
 from sklearn_static._serve.jobs import n_workers
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Part of every key; to be incremented when the same input would result in another output, or when
 # it is stored in another way.
 _VERSION = 2
+# Number of adjacent tokens of a vocabulary that one process runs; a multiple of those that share
+# an entry of the cache.
+_BLOCK = 16 * TOKENS_PER_ENTRY
 # Maximum number of tasks that are run at once; each holds a lock, which is an open file.
 _LOCKS_AT_ONCE = 100
 
@@ -35,8 +38,8 @@ _LOCKS_AT_ONCE = 100
 class _Values(Protocol):
     """Where outputs are stored: those of documents by hash, those of tokens by row."""
 
-    def get(self, keys: list[Any]) -> Mapping[Any, Value]: ...
-    def put(self, values: dict[Any, Any]) -> None: ...
+    def get(self, keys: list[Any]) -> dict[Any, bytes]: ...
+    def put(self, values: dict[Any, bytes]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class _Request:
     ----------
     title : str
         The title of the progress bar and of the tasks.
-    arrays : list of ndarray of int
-        The token ids.
+    arrays : sequence of ndarray of int
+        The token ids of each input.
     keys : list
         The key of each input in `values`; duplicates have the same key.
     tasks : list of int
@@ -61,7 +64,7 @@ class _Request:
     """
 
     title: str
-    arrays: list[NDArray[Any]]
+    arrays: Sequence[NDArray[Any]] | NDArray[Any]
     keys: list[Any]
     tasks: list[int]
     values: _Values
@@ -132,11 +135,11 @@ class Outputs:
         # tokens they need; blocks of which few tokens are missing are run together.
         request = _Request(
             "Teacher, vocabulary",
-            list(self._token_ids[tokens][:, None]),
+            self._token_ids[tokens][:, None],
             tokens.tolist(),
-            (tokens // BLOCK).tolist(),
+            (tokens // _BLOCK).tolist(),
             self._token_store,
-            BLOCK,
+            _BLOCK,
         )
         return self._run(request)
 
@@ -146,8 +149,8 @@ class Outputs:
 
     @cached_property
     def _token_store(self) -> TokenStore:
-        ids = self._token_ids
-        keys = [self._key(ids[i : i + BLOCK]) for i in range(0, len(ids), BLOCK)]
+        ids, n = self._token_ids, TOKENS_PER_ENTRY
+        keys = [self._key(ids[i : i + n]) for i in range(0, len(ids), n)]
         return TokenStore(self._store, keys)
 
     def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -200,18 +203,18 @@ class Outputs:
 
         # The arguments are exactly what the result depends on, since the method `cache` of another
         # object may not have the option to ignore some of them.
-        def gather(fingerprint: str, arrays: list[NDArray[Any]]) -> NDArray[np.float32]:
+        def gather(fingerprint: str, arrays: Any) -> NDArray[np.float32]:
             return self._gather(request)
 
         outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, request.arrays)
         return outputs
 
     def _gather(self, request: _Request) -> NDArray[np.float32]:
-        values = dict(request.values.get(list(dict.fromkeys(request.keys))))
-        missing: dict[int, dict[Hashable, NDArray[Any]]] = {}
-        for key, ids, task in zip(request.keys, request.arrays, request.tasks, strict=True):
+        values = request.values.get(list(dict.fromkeys(request.keys)))
+        missing: dict[int, dict[Any, NDArray[Any]]] = {}
+        for i, key in enumerate(request.keys):
             if key not in values:
-                missing.setdefault(task, {})[key] = ids
+                missing.setdefault(request.tasks[i], {})[key] = request.arrays[i]
         try:
             with closing(self._run_missing(missing, request)) as parts:
                 for new in parts:
@@ -227,8 +230,8 @@ class Outputs:
         return flat.reshape(len(request.keys), -1 if request.keys else 0)
 
     def _run_missing(
-        self, missing: dict[int, dict[Hashable, NDArray[Any]]], request: _Request
-    ) -> Generator[Mapping[Hashable, Value], None, None]:
+        self, missing: dict[int, dict[Any, NDArray[Any]]], request: _Request
+    ) -> Generator[dict[Any, bytes], None, None]:
         if not missing:
             return
         sizes = {key: ids.size for by_key in missing.values() for key, ids in by_key.items()}
@@ -252,16 +255,16 @@ class Outputs:
 
     def _run_tasks(
         self,
-        missing: dict[int, dict[Hashable, NDArray[Any]]],
+        missing: dict[int, dict[Any, NDArray[Any]]],
         tasks: list[int],
         request: _Request,
         n_used: int,
         *,
         wait: bool,
-    ) -> Iterator[Mapping[Hashable, Value]]:
+    ) -> Iterator[dict[Any, bytes]]:
         """Run the tasks that no other process holds, and remove them from `missing`."""
         with ExitStack() as locks:
-            left: dict[Hashable, NDArray[Any]] = {}
+            left: dict[Any, NDArray[Any]] = {}
             for task in tasks:
                 lock = self._store.lock(f"{self._fingerprint} {request.title} {task}", wait=wait)
                 if not locks.enter_context(lock):
@@ -275,8 +278,8 @@ class Outputs:
                 yield new
 
     def _run_teacher(
-        self, inputs: dict[Hashable, NDArray[Any]], n_used: int
-    ) -> Iterator[dict[Hashable, bytes]]:
+        self, inputs: dict[Any, NDArray[Any]], n_used: int
+    ) -> Iterator[dict[Any, bytes]]:
         keys, arrays = list(inputs), list(inputs.values())
         if not n_used:
             parts = run_here(self._teacher, arrays, self._batch_size)

@@ -1,46 +1,44 @@
 """The teacher's outputs for single tokens, many of which share an entry of the cache."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from sklearn_static._cache import Store
 
-# Number of adjacent tokens that share an entry. With an entry per token, it would take 5 times as
-# long to read 250,000 tokens.
-BLOCK = 1024
-# An entry begins with one bit for each token of its block: whether the entry has its value.
-_N_FLAGS = BLOCK // 8
-
-Value = bytes | memoryview
+# Number of adjacent tokens that share an entry. With one token per entry, a vocabulary of 250,000
+# takes 4 times as long to read; with 1,024 per entry, a few of its tokens take as long as all.
+TOKENS_PER_ENTRY = 64
+# An entry begins with one bit per token: whether the entry has its value.
+_N_FLAGS = TOKENS_PER_ENTRY // 8
 
 
 class TokenStore:
-    """Key-value store with one value per token, kept in another store with an entry per block.
+    """Key-value store with one value per token, kept in another store with fewer entries.
 
-    An entry contains the values of those tokens of its block that were stored, one after the other
-    and of equal size. To add one, the entry is read and written, so the caller of `put` must hold
-    the lock of each block.
+    An entry contains the values of those of its tokens that were stored, one after the other and
+    of equal size. To add one, the entry is read and written again, so the caller of `put` must hold
+    a lock for all tokens of each entry.
 
     Parameters
     ----------
     store : Store
         The store of the entries.
     keys : sequence of bytes
-        The key of each block's entry. Token t belongs to block ``t // BLOCK``.
+        The key of each entry. Token t belongs to entry ``t // TOKENS_PER_ENTRY``.
     """
 
     def __init__(self, store: Store, keys: Sequence[bytes]) -> None:
         self._store = store
         self._keys = keys
 
-    def get(self, tokens: Iterable[int]) -> dict[int, Value]:
+    def get(self, tokens: Sequence[int]) -> dict[int, bytes]:
         """Look the values of tokens up.
 
         Parameters
         ----------
-        tokens : iterable of int
+        tokens : sequence of int
             The tokens, in ascending order.
 
         Returns
@@ -48,17 +46,17 @@ class TokenStore:
         values : dict
             A mapping from tokens to their values, without missing and damaged ones.
         """
-        wanted = {block: list(some) for block, some in groupby(tokens, lambda t: t // BLOCK)}
-        entries = self._store.get([self._keys[block] for block in wanted])
-        found: dict[int, Value] = {}
-        for block, some in wanted.items():
-            values = _unpack(entries.get(self._keys[block], b""))
-            for token in some:
-                if (value := values.get(token % BLOCK)) is not None:
-                    found[token] = value
+        wanted = dict(_by_entry(tokens))
+        entries = self._store.get([self._keys[i] for i in wanted])
+        found: dict[int, bytes] = {}
+        for i, some in wanted.items():
+            values = _unpack(entries.pop(self._keys[i], b""), i)
+            if len(some) < len(values):
+                values = {token: values[token] for token in some if token in values}
+            found |= values
         return found
 
-    def put(self, values: Mapping[int, Value]) -> None:
+    def put(self, values: Mapping[int, bytes]) -> None:
         """Store values.
 
         Parameters
@@ -66,30 +64,35 @@ class TokenStore:
         values : mapping
             A mapping from tokens to values of equal size.
         """
-        of_block: dict[int, dict[int, Value]] = {}
-        for token, value in values.items():
-            of_block.setdefault(token // BLOCK, {})[token % BLOCK] = value
-        entries = self._store.get([self._keys[block] for block in of_block])
-        self._store.put(
-            {
-                self._keys[block]: _pack(_unpack(entries.get(self._keys[block], b"")) | new)
-                for block, new in of_block.items()
-            }
-        )
+        changed = dict(_by_entry(sorted(values)))
+        entries = self._store.get([self._keys[i] for i in changed])
+        new = {}
+        for i, some in changed.items():
+            old = _unpack(entries.get(self._keys[i], b""), i)
+            new[self._keys[i]] = _pack(old | {token: values[token] for token in some})
+        self._store.put(new)
 
 
-def _pack(values: Mapping[int, Value]) -> bytes:
-    """Join values by their place in a block."""
-    places = sorted(values)
-    flags = np.zeros(BLOCK, dtype=bool)
-    flags[places] = True
-    return b"".join([np.packbits(flags).tobytes(), *(values[place] for place in places)])
+def _by_entry(tokens: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Group tokens in ascending order by the entry to which they belong."""
+    entries = np.array(tokens, dtype=np.int64) // TOKENS_PER_ENTRY
+    starts = np.flatnonzero(np.diff(entries, prepend=-1, append=-1)).tolist()
+    for start, stop in pairwise(starts):
+        yield int(entries[start]), tokens[start:stop]
 
 
-def _unpack(entry: bytes) -> dict[int, Value]:
-    """Split an entry; the values are views of it, since it may be large."""
-    flags = np.unpackbits(np.frombuffer(entry[:_N_FLAGS], dtype=np.uint8))
-    places = np.flatnonzero(flags).tolist()
-    values = memoryview(entry)[_N_FLAGS:]
-    size = len(values) // max(len(places), 1)
-    return {place: values[i * size : (i + 1) * size] for i, place in enumerate(places)}
+def _pack(values: Mapping[int, bytes]) -> bytes:
+    """Join the values of an entry by token."""
+    tokens = sorted(values)
+    flags = np.zeros(TOKENS_PER_ENTRY, dtype=bool)
+    flags[np.array(tokens) % TOKENS_PER_ENTRY] = True
+    return b"".join([np.packbits(flags).tobytes(), *(values[token] for token in tokens)])
+
+
+def _unpack(packed: bytes, entry: int) -> dict[int, bytes]:
+    """Split an entry into the values by token."""
+    flags = np.unpackbits(np.frombuffer(packed[:_N_FLAGS], dtype=np.uint8))
+    tokens = (np.flatnonzero(flags) + entry * TOKENS_PER_ENTRY).tolist()
+    size = (len(packed) - _N_FLAGS) // max(len(tokens), 1)
+    starts = range(_N_FLAGS, len(packed), max(size, 1))
+    return {t: packed[start : start + size] for t, start in zip(tokens, starts, strict=True)}
