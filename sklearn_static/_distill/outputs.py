@@ -139,7 +139,7 @@ class Outputs:
             tokens.tolist(),
             (tokens // _BLOCK).tolist(),
             self._token_store,
-            _BLOCK,
+            max(_BLOCK, self._batch_size),
         )
         return self._run(request)
 

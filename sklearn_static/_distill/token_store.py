@@ -51,7 +51,7 @@ class TokenStore:
         found: dict[int, bytes] = {}
         for i, some in wanted.items():
             values = _unpack(entries.pop(self._keys[i], b""), i)
-            if len(some) < len(values):
+            if len(some) < TOKENS_PER_ENTRY:
                 values = {token: values[token] for token in some if token in values}
             found |= values
         return found
