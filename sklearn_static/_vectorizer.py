@@ -45,9 +45,10 @@ _OF_TRANSFORM: dict[str, list[Any]] = {
 class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     """Convert documents to dense features with static embeddings of a sentence-transformer.
 
-    `fit` runs the model once on every token of its vocabulary, reduces the outputs with PCA and
-    weights them by Zipf's law (Model2Vec [1]_, SIF [2]_). `transform` then pools the vectors of a
-    document's tokens, and needs neither the model nor torch.
+    `fit` runs the model once on every token of its vocabulary (or of the documents, see `min_df`),
+    reduces the outputs with PCA and weights them by Zipf's law (Model2Vec [1]_, SIF [2]_).
+    `transform` then pools the vectors of a document's tokens, and needs neither the model nor
+    torch.
 
     Read more in the :doc:`User Guide </guide/index>`. The parameters are in the order of
     :doc:`/guide/parameters`, which groups them by purpose.
@@ -85,7 +86,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         the words of a document, the other features its meaning; classifiers with many labeled
         documents benefit most. "auto" is 128, or that number of documents if it is smaller, but 0
         for a static embedding model with ``ngram_range=(1, 1)``. With 0 and
-        ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`.
+        ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`,
+        unless `min_df` is above 0.
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
@@ -106,9 +108,12 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
-        model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
-        a float in [0, 1] a proportion of them: 1 is one document, 1.0 is all of them. `transform`
-        ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
+        model smaller and `fit` faster. As in `TfidfVectorizer`, an int is a number of the documents
+        given to `fit`, a float in [0, 1] a proportion of them: 1 is one document, 1.0 is all of
+        them. A dropped token is ignored like an out-of-vocabulary one; its neighbors may form a
+        bigram. The teacher runs only on the remaining tokens, and its mean output and the principal
+        components are those of these tokens; the weights of `sif_coefficient` do not change. If
+        there are at most `n_components` tokens, some features can be zero.
 
     norm : {"l2"} or None, default="l2"
         "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
