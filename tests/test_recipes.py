@@ -24,7 +24,7 @@ from tokenizers.normalizers import Replace
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.inputs import usable_tokens
-from sklearn_static._distill.recipes import exact_tokenizer, open_teacher
+from sklearn_static._distill.recipes import exact_tokenizer, open_teacher, static_rows
 from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
@@ -364,6 +364,17 @@ class TestMinDf:
             assert not vectorizer.explained_variance_ratio_[3:].any()
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.set_params(n_components=33).fit(documents)
+
+    def test_bigrams_of_kept_tokens_alone_are_kept(self, with_bigrams):
+        whole = with_bigrams.table_
+        tokens = np.arange(0, len(whole.vocabulary), 2)
+        rows = static_rows(whole, tokens)
+        pairs = whole.bigrams.pairs
+        kept = (pairs % 2 == 0).all(axis=1)
+        assert 0 < np.count_nonzero(kept) < len(kept)
+        np.testing.assert_array_equal(rows.bigrams.pairs, pairs[kept] // 2)
+        expected = [*tokens, *(len(whole.vocabulary) + np.flatnonzero(kept))]
+        np.testing.assert_array_equal(rows.vectors, whole.vectors()[expected])
 
     def test_a_static_model_keeps_its_vectors(self, with_bigrams, texts):
         whole = with_bigrams.table_
