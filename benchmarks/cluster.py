@@ -164,7 +164,12 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 progress=False,
             )
             read = recipes.read_documents(
-                given[: n + FEW], tokenizer, max_length=None, lexical_components=0, random_state=0
+                given[: n + FEW],
+                tokenizer,
+                max_length=None,
+                lexical_components=0,
+                min_df=0,
+                random_state=0,
             )
             inputs = outputs.inputs.of_documents(read.corpus, None)
             with (

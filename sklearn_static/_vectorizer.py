@@ -47,9 +47,10 @@ _DEFAULTS_OF_TRANSFORM = {"norm": "l2", "max_length": None, "missing": "error", 
 class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     """Convert documents to dense features with static embeddings of a sentence-transformer.
 
-    `fit` runs the model once on every token of its vocabulary, reduces the outputs with PCA and
-    weights them by Zipf's law (Model2Vec [1]_, SIF [2]_). `transform` then pools the vectors of a
-    document's tokens, and needs neither the model nor torch.
+    `fit` runs the model once on every token of its vocabulary (or of the documents, see `min_df`),
+    reduces the outputs with PCA and weights them by Zipf's law (Model2Vec [1]_, SIF [2]_).
+    `transform` then pools the vectors of a document's tokens, and needs neither the model nor
+    torch.
 
     Read more in the :doc:`User Guide </guide/index>`. The parameters are in the order of
     :doc:`/guide/parameters`, which groups them by purpose.
@@ -87,7 +88,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         the words of a document, the other features its meaning; classifiers with many labeled
         documents benefit most. "auto" is 128, or that number of documents if it is smaller, but 0
         for a static embedding model with ``ngram_range=(1, 1)``. With 0 and
-        ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`.
+        ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`,
+        unless `min_df` is above 0.
 
     sif_coefficient : float or None, default=1e-4
         The coefficient a in the weight ``a / (a + p)`` of a token, where p is its probability by
@@ -108,9 +110,12 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
-        model smaller. As in `TfidfVectorizer`, an int is a number of the documents given to `fit`,
-        a float in [0, 1] a proportion of them: 1 is one document, 1.0 is all of them. `transform`
-        ignores a dropped token like an out-of-vocabulary one; its neighbors may form a bigram.
+        model smaller and `fit` faster. As in `TfidfVectorizer`, an int is a number of the documents
+        given to `fit`, a float in [0, 1] a proportion of them: 1 is one document, 1.0 is all of
+        them. A dropped token is ignored like an out-of-vocabulary one; its neighbors may form a
+        bigram. The teacher runs only on the remaining tokens, and its mean output and the principal
+        components are those of these tokens; the weights of `sif_coefficient` do not change. If
+        there are at most `n_components` tokens, some features can be zero.
 
     norm : {"l2"} or None, default="l2"
         "l2" scales the features of each document to unit length, which ``distill_on="corpus"``
@@ -643,17 +648,19 @@ default="auto"
                 tokenizer,
                 max_length=self.max_length,
                 lexical_components=lexical_components,
+                min_df=self.min_df,
                 random_state=self.random_state,
             )
+        tokens = np.arange(len(tokenizer.vocabulary)) if corpus is None else corpus.tokens
         shares = None
         if static is not None:
             if corpus is None:
                 table = replace(static, tokenizer=tokenizer).quantized(self.quantize)
                 return self._set(table, table.n_components)
-            rows = recipes.Rows(tokenizer, static.vectors(), static.bigrams)
+            rows = recipes.static_rows(static, tokens)
         elif self.distill_on == "vocabulary" or corpus is None:
             rows, shares = recipes.vocabulary_table(
-                outputs, tokenizer, self.n_components, self.sif_coefficient, self.quantize
+                outputs, tokenizer, tokens, self.n_components, self.sif_coefficient, self.quantize
             )
         else:
             rows, shares = recipes.corpus_table(
@@ -670,10 +677,10 @@ default="auto"
             )
         table = recipes.finish(
             rows,
+            tokenizer,
             corpus,
             bigrams=self.ngram_range == (1, 2),
             max_features=self.max_features,
-            min_df=self.min_df,
             quantize=self.quantize,
         )
         return self._set(table, rows.vectors.shape[1], shares)

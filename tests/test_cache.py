@@ -24,6 +24,8 @@ from teachers import N_TOKENS, save_logged, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer, cache_size, clear_cache
 from sklearn_static._cache import Store, cache_folder
+from sklearn_static._distill import outputs
+from sklearn_static._distill.teacher import Teacher
 
 
 @pytest.fixture
@@ -92,6 +94,84 @@ def test_of_documents_that_are_partly_known_the_others_are_run(logged, log, text
     logged.fit(texts[20:100])
     new = runs(log) - first
     assert len(new) == len(set(texts[:100])) - len(set(texts[:80]))
+
+
+class TestTokens:
+    """Each token has an output of its own in the cache, whatever min_df selects."""
+
+    @pytest.fixture(autouse=True)
+    def many_tasks(self, monkeypatch):
+        monkeypatch.setattr(outputs, "_BLOCK", outputs.TOKENS_PER_ENTRY)
+
+    @pytest.fixture
+    def batches(self, monkeypatch) -> list[int]:
+        """The number of inputs in each forward pass."""
+        sizes = []
+        forward = Teacher._forward
+
+        def counted(self, input_ids):
+            sizes.append(len(input_ids))
+            return forward(self, input_ids)
+
+        monkeypatch.setattr(Teacher, "_forward", counted)
+        return sizes
+
+    def test_of_tokens_that_are_partly_known_the_others_are_run(self, logged, log, texts):
+        logged.set_params(min_df=1)
+        for documents in (texts[:2], texts[1:4], texts[:40]):
+            logged.fit(documents)
+            assert set(runs(log).values()) == {1}
+        assert len(runs(log)) == len(logged.table_.vocabulary) < N_TOKENS
+        few = logged.vectors_
+        logged.set_params(min_df=0).fit(texts)
+        assert set(runs(log).values()) == {1}
+        assert len(runs(log)) == N_TOKENS
+        logged.set_params(min_df=1, memory=None).fit(texts[:40])
+        np.testing.assert_allclose(logged.vectors_, few, atol=1e-5)
+
+    def test_the_teacher_gets_full_batches(self, logged, texts, batches):
+        logged.set_params(min_df=1, batch_size=64)
+        logged.fit(texts[:1])
+        n_first = len(logged.table_.vocabulary)
+        batches.clear()
+        logged.fit(texts[:3])
+        n_missing = len(logged.table_.vocabulary) - n_first
+        assert 64 < sum(batches) == n_missing < 128
+        # They are in 7 blocks, which are run together as long as they are a batch at most.
+        assert len(batches) <= 3
+
+    def test_batches_may_be_larger_than_blocks(self, logged, batches):
+        logged.set_params(batch_size=200).fit(["a"])
+        assert max(batches) == 3 * 64
+
+    def test_the_whole_vocabulary_runs_block_by_block(self, logged, batches):
+        """So that its outputs are the same bits, whether or not the last block is full."""
+        logged.set_params(batch_size=50, min_df=0).fit(["a"])
+        whole, rest = divmod(N_TOKENS, 64)
+        assert sorted(batches) == sorted([50, 14] * whole + [rest])
+
+    def test_a_grid_search_runs_each_token_once(self, logged, log, texts):
+        get_reusable_executor().shutdown()
+        logged.set_params(min_df=1)
+        labels = ["list" in text for text in texts]
+        search = GridSearchCV(
+            make_pipeline(logged, LogisticRegression()),
+            {"staticembeddingvectorizer__min_df": [1, 2, 0.05, 0]},
+            cv=3,
+            n_jobs=2,
+        )
+        search.fit(texts, labels)
+        assert set(runs(log).values()) == {1}
+        assert len(runs(log)) == N_TOKENS
+
+    def test_threads_with_other_documents_share_the_work(self, logged, log, texts, monkeypatch):
+        monkeypatch.setenv("SECONDS", "0.05")
+        vectorizers = [clone(logged).set_params(min_df=1, batch_size=8) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            parts = [texts[i::4] for i in range(4)]
+            fitted = list(pool.map(lambda v, part: v.fit(part), vectorizers, parts))
+        assert set(runs(log).values()) == {1}
+        assert len(runs(log)) == len(set().union(*(v.vocabulary_ for v in fitted)))
 
 
 def test_settings_behind_the_teacher_share_its_outputs(logged, log):

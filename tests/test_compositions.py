@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TOKENIZERS
-from teachers import QWEN_PATTERN, awkward_texts, corpus
+from teachers import QWEN_PATTERN, awkward_texts, corpus, usable
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordLevelTrainer, WordPieceTrainer
 
 from sklearn_static import _serve
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import compose
 
@@ -424,9 +423,9 @@ def fails(tokenize: Callable[[list[str]], object], document: str) -> str | None:
 def test_composition(seed):
     rng = Rng(seed)
     tokenizer, added = random_tokenizer(rng)
-    vocabulary = usable_tokens(tokenizer)
+    vocabulary = usable(tokenizer)
     documents = documents_for(rng, added)
-    fast = FastTokenizer(vocabulary, compose(vocabulary.tokenizer))
+    fast = FastTokenizer(vocabulary, compose(vocabulary.original.state()))
     errors = {document: fails(vocabulary.tokens, document) for document in documents}
     known = [document for document in documents if errors[document] is None]
     expected_rows, expected_offsets = vocabulary.tokens(known)
@@ -449,8 +448,8 @@ def test_shares():
     for seed in range(150):
         rng = Rng(seed)
         tokenizer, added = random_tokenizer(rng)
-        vocabulary = usable_tokens(tokenizer)
-        composition = compose(vocabulary.tokenizer)
+        vocabulary = usable(tokenizer)
+        composition = compose(vocabulary.original.state())
         if composition is None:
             continue
         n_supported += 1

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from teachers import awkward_texts, wordpiece, usable
+from teachers import awkward_texts, wordpiece, engine, usable
 
 from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
 from sklearn_static._serve import FastTokenizer
@@ -27,13 +27,13 @@ def rows_of(corpus: Corpus) -> Documents:
 def test_all_tokens_in_order(texts):
     vocabulary = usable(wordpiece())
     documents = [*texts, *awkward_texts()] * 20  # several batches
-    corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
+    corpus = Corpus.from_documents(documents, engine(vocabulary))
     rows, offsets = vocabulary.tokens(documents)
     np.testing.assert_array_equal(corpus.rows, rows)
     np.testing.assert_array_equal(corpus.offsets, offsets)
     assert len(corpus) == len(documents)
     assert corpus.tokens_of(3).tolist() == rows[offsets[3] : offsets[4]].tolist()
-    assert len(Corpus.from_documents([], FastTokenizer(vocabulary, "characters"))) == 0
+    assert len(Corpus.from_documents([], engine(vocabulary))) == 0
 
 
 class TestParts:

@@ -72,9 +72,9 @@ class Counting(Vocabulary):
 
 def test_documents_are_not_tokenized_again(opened):
     words = usable(opened.tokenizer)
-    vocabulary = Counting(words.tokenizer, words.token_ids)
+    vocabulary = Counting(words.original, words.token_ids)
     documents = ["the value", "\u2603 the value", "of a list"]
-    corpus = Corpus.from_documents(documents, FastTokenizer(vocabulary, "characters"))
+    corpus = Corpus.from_documents(documents, engine(vocabulary))
     inputs = Inputs(opened, vocabulary).of_documents(corpus, None)
     assert len(inputs) == 3
     # Rows do not contain the ids of tokens without a row.

@@ -44,8 +44,8 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
     np.testing.assert_allclose(vectorizer.vectors_, vectors, atol=1e-5)
 
 
-def test_the_dimension_is_found_by_a_call(bert_folder):
-    """And looking at an object, as debuggers do, runs nothing."""
+def test_looking_at_an_object_runs_nothing(bert_folder):
+    """As debuggers do."""
     folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
     vocabulary = usable(folder.tokenizer)
     outputs = Outputs(
@@ -60,7 +60,7 @@ def test_the_dimension_is_found_by_a_call(bert_folder):
         if isinstance(member, property):
             getattr(outputs, name)
     with pytest.raises(ValueError, match="device='nowhere' cannot be used"):
-        outputs.find_dimension()
+        outputs.of_tokens(np.arange(3))
 
 
 def test_a_device_that_is_none(bert_folder, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.recipes import exact_tokenizer, open_teacher
+from sklearn_static._distill.recipes import exact_tokenizer, open_teacher, static_rows
 from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._formats.source import Source
 from sklearn_static._serve import FastTokenizer
@@ -110,6 +111,18 @@ class TestEmbeddings:
         write_json(folder / "config_sentence_transformers.json", settings)
         with pytest.raises(ValueError, match="puts 'the list of ' before every document and excl"):
             vectorizer.set_params(model=folder).fit(texts)
+
+
+def frequencies(table: StaticTable, documents: list[str]) -> tuple[Counter[str], Counter[str]]:
+    """Document frequencies of a table's tokens, and of pairs of adjacent ones, by name."""
+    names = list(table.vocabulary.row_of_token)
+    tokens, pairs = Counter(), Counter()
+    rows, offsets = table.vocabulary.row_ids(documents)
+    for start, stop in pairwise(offsets):
+        words = [names[row] for row in rows[start:stop]]
+        tokens.update(set(words))
+        pairs.update({f"{a} {b}" for a, b in pairwise(words)})
+    return tokens, pairs
 
 
 @pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
@@ -260,24 +273,120 @@ class TestMinDf:
             {},
             {"ngram_range": (1, 2)},
             {"ngram_range": (1, 2), "quantize": "int8"},
+            {"ngram_range": (1, 2), "distill_on": "vocabulary"},
         ],
         ids=str,
     )
-    def test_rows_of_frequent_tokens_stay_as_they_are(self, settings, vectorizer, texts):
-        vectorizer.set_params(**settings)
-        whole = clone(vectorizer).fit(texts)
-        small = clone(vectorizer).set_params(min_df=4).fit(texts)
-        rows, offsets = whole.table_.vocabulary.row_ids(texts)
-        if whole.table_.bigrams is not None:
-            rows, offsets = whole.table_.bigrams.insert(rows, offsets)
-        pairs = set(zip(rows, np.repeat(np.arange(len(texts)), np.diff(offsets)), strict=True))
-        frequencies = Counter(row for row, _ in pairs)
-        names = [name for name, row in whole.vocabulary_.items() if frequencies[row] >= 4]
-        assert 0 < len(names) < len(whole.vocabulary_)
-        assert list(small.vocabulary_) == names
-        expected = whole.vectors_[[whole.vocabulary_[name] for name in names]]
-        np.testing.assert_array_equal(small.vectors_, expected)
-        assert np.isfinite(small.transform(texts)).all()
+    def test_tokens_and_bigrams_that_are_kept(self, settings, vectorizer, texts):
+        whole = clone(vectorizer).set_params(**settings).fit(texts).table_
+        small = vectorizer.set_params(**settings, min_df=4).fit(texts).table_
+        tokens, _ = frequencies(whole, texts)
+        names = [name for name in whole.vocabulary.row_of_token if tokens[name] >= 4]
+        assert 0 < len(names) < len(whole.vocabulary)
+        assert list(small.vocabulary.row_of_token) == names
+        pairs = set(small.row_of_name) - set(names)
+        # Bigrams are those of the kept tokens, as in transform.
+        _, bigrams = frequencies(small, texts)
+        frequent = {pair for pair in bigrams if bigrams[pair] >= 4}
+        assert bool(pairs) == ("ngram_range" in settings)
+        # With "corpus", they are chosen from the part of each document that the teacher reads.
+        assert pairs <= frequent
+        assert pairs in (set(), frequent) or vectorizer.distill_on == "corpus"
+        assert np.isfinite(small.transform(texts)[0]).all()
+
+    @pytest.mark.parametrize("min_df", [1, 4, 0.02])
+    @pytest.mark.parametrize("sif_coefficient", [1e-4, None])
+    def test_vectors_are_principal_components_of_the_kept_tokens(
+        self, min_df, sif_coefficient, vectorizer, bert_folder, texts
+    ):
+        vectorizer.set_params(
+            distill_on="vocabulary",
+            lexical_components=0,
+            n_components=8,
+            sif_coefficient=sif_coefficient,
+        )
+        fitted = vectorizer.set_params(min_df=min_df).fit(texts)
+        ids = fitted.table_.vocabulary.token_ids
+        outputs, tokenizer = open_teacher(
+            Source(str(bert_folder), None, False, True),
+            "auto",
+            memory=None,
+            device="cpu",
+            batch_size=8,
+            progress=False,
+        )
+        tokens = tokenizer.vocabulary.rows(ids)
+        assert 50 < len(tokens) < len(tokenizer.vocabulary)
+        kept = outputs.of_tokens(tokens)
+        kept = kept - kept.mean(axis=0)
+        _, values, axes = np.linalg.svd(kept, full_matrices=False)
+        expected = kept @ axes[:8].T
+        if sif_coefficient is not None:
+            p = 1 / (tokens + 2)  # by the rank in the teacher's vocabulary, not in the table
+            p /= (1 / np.arange(2, len(tokenizer.vocabulary) + 2)).sum()
+            expected *= (sif_coefficient / (sif_coefficient + p))[:, None]
+        signs = np.sign((expected * fitted.vectors_).sum(axis=0))
+        np.testing.assert_allclose(fitted.vectors_, expected * signs, rtol=1e-3, atol=1e-4)
+        shares = values**2 / (values**2).sum()
+        np.testing.assert_allclose(fitted.explained_variance_ratio_, shares[:8], rtol=1e-3)
+
+    def test_only_tokens_that_the_documents_contain_matter(self, vectorizer, texts):
+        """They are the same whatever else is in the vocabulary, except for the weights."""
+        vectorizer.set_params(sif_coefficient=None, ngram_range=(1, 2), min_df=1, max_length=20)
+        fitted = vectorizer.fit(texts)
+        rows, offsets = fitted.table_.vocabulary.row_ids(texts, max_length=20)
+        assert set(rows) == set(range(len(fitted.table_.vocabulary)))
+        assert (np.diff(offsets) <= 20).all()
+        features = fitted.transform(texts)
+        np.testing.assert_array_equal(fitted.set_params(min_df=1e-9).fit_transform(texts), features)
+
+    def test_a_document_without_a_kept_token(self, vectorizer):
+        documents = ["list of names", "list of values", "list of names", "key"]
+        vectorizer.set_params(n_components=4, lexical_components="auto", min_df=2)
+        with pytest.warns(UserWarning, match="no in-vocabulary token: 1 of 4"):
+            features = vectorizer.fit_transform(documents)
+        assert features.shape == (4, 4 + 3)
+        assert features.any(axis=1).tolist() == [True, True, True, False]
+        with pytest.raises(ValueError, match="lexical_components=4 must be at most 3, the number"):
+            vectorizer.set_params(lexical_components=4).fit(documents)
+
+    @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+    def test_fewer_tokens_than_components(self, distill_on, vectorizer):
+        vectorizer.set_params(distill_on=distill_on, min_df=1, lexical_components=0)
+        for documents in (["names"], ["list", "names"], ["a list of names", "a list"]):
+            features = vectorizer.fit_transform(documents)
+            assert features.shape == (len(documents), 16)
+            assert np.isfinite(features).all()
+            assert features.any(axis=1).all()
+        if distill_on == "vocabulary":
+            assert features[:, :3].any(axis=0).all()
+            assert not features[:, 3:].any()
+            assert not vectorizer.explained_variance_ratio_[3:].any()
+        with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
+            vectorizer.set_params(n_components=33).fit(documents)
+
+    def test_bigrams_of_kept_tokens_alone_are_kept(self, with_bigrams):
+        whole = with_bigrams.table_
+        tokens = np.arange(0, len(whole.vocabulary), 2)
+        rows = static_rows(whole, tokens)
+        pairs = whole.bigrams.pairs
+        kept = (pairs % 2 == 0).all(axis=1)
+        assert 0 < np.count_nonzero(kept) < len(kept)
+        np.testing.assert_array_equal(rows.bigrams.pairs, pairs[kept] // 2)
+        expected = [*tokens, *(len(whole.vocabulary) + np.flatnonzero(kept))]
+        np.testing.assert_array_equal(rows.vectors, whole.vectors()[expected])
+
+    def test_a_static_model_keeps_its_vectors(self, with_bigrams, texts):
+        whole = with_bigrams.table_
+        static = StaticEmbeddingVectorizer(whole, min_df=6, lexical_components=0).fit(texts)
+        names = list(static.vocabulary_)
+        assert any(" " in name for name in names)
+        rows = [whole.row_of_name[name] for name in names]
+        assert 0 < len(rows) < len(whole.stored)
+        np.testing.assert_array_equal(static.vectors_, whole.vectors()[rows])
+        tokens, bigrams = frequencies(static.table_, texts)
+        kept = [bigrams[name] if " " in name else tokens[name] for name in names]
+        assert min(kept) >= 6
 
     def test_zero_keeps_all(self, vectorizer, texts):
         vectorizer.set_params(min_df=0, distill_on="vocabulary").fit(texts)

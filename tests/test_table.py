@@ -116,10 +116,43 @@ def test_nothing_of_the_callers_is_frozen_or_copied(tokenizer, vectors):
     pairs[0] = 0
 
 
-def test_an_unsupported_rule_is_refused(table):
-    state = table.__getstate__() | {"rule": "verses"}
-    with pytest.raises(ValueError, match="rule='verses' is unsupported; supported: "):
-        StaticTable.__new__(StaticTable).__setstate__(state)
+@pytest.mark.parametrize("rule", ["characters", "byte-level", None])
+def test_the_first_format_is_read(table, texts, rule):
+    """It had the tokenizer as text and the name of a rule, and no tables."""
+    state = {
+        "format_version": 1,
+        "tokenizer": table.vocabulary.tokenizer.to_str(),
+        "token_ids": table.vocabulary.token_ids,
+        "rule": rule,
+        "stored": table.stored,
+        "scales": table.scales,
+        "bigrams": None,
+    }
+    again = StaticTable.__new__(StaticTable)
+    again.__setstate__(state)
+    np.testing.assert_array_equal(features_of(again, texts), features_of(table, texts))
+    state["token_ids"] = table.vocabulary.token_ids + 100_000
+    with pytest.raises(ValueError, match="no token with id 100"):
+        again.__setstate__(state)
+
+
+def test_tables_of_another_version_are_made_anew(table, texts, monkeypatch):
+    state = pickle.dumps(table)
+    monkeypatch.setattr("sklearn_static._serve.table.COMPOSITION_VERSION", 99)
+    again = pickle.loads(state)
+    np.testing.assert_array_equal(features_of(again, texts), features_of(table, texts))
+
+
+def test_damaged_tables_are_refused(table):
+    state = table.__getstate__()
+    composition = dict(state["composition"])
+    words = dict(composition["model"]["words"])
+    words["slots"] = words["slots"].copy()
+    words["slots"][7] += 1
+    composition["model"] = composition["model"] | {"words": words}
+    for damage in ({"composition": composition}, {"token_ids": state["token_ids"] + 1}):
+        with pytest.raises(ValueError, match="does not match the checksum"):
+            StaticTable.__new__(StaticTable).__setstate__(state | damage)
 
 
 def test_arrays_are_read_only(table):
@@ -138,5 +171,5 @@ def test_a_newer_format_is_refused(table, monkeypatch):
     monkeypatch.setattr(table_module, "FORMAT_VERSION", 99)
     newer = pickle.dumps(table)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 1"):
+    with pytest.raises(ValueError, match=r"format 99; this version .* reads up to format 2"):
         pickle.loads(newer)

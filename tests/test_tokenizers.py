@@ -18,12 +18,12 @@ from functools import cache, cached_property
 import numpy as np
 import pytest
 from conftest import DATA, TOKENIZERS
-from sklearn_static._serve.composition import compose
+from teachers import usable
 from tokenizers import Tokenizer
 
 from sklearn_static import _serve
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.composition import compose
 from sklearn_static._serve.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.skipif(
@@ -59,11 +59,11 @@ class Case:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return usable_tokens(Tokenizer.from_str(self.content))
+        return usable(Tokenizer.from_str(self.content))
 
     @cached_property
     def fast(self) -> FastTokenizer:
-        composition = compose(self.vocabulary.tokenizer)
+        composition = compose(self.vocabulary.original.state())
         assert composition is not None, f"the engine has no equivalent of {self.name}"
         return FastTokenizer(self.vocabulary, composition)
 

@@ -33,7 +33,9 @@ def check_n_components(n_components: float | None, dimension: int) -> None:
 
 
 def check_sif_coefficient(
-    sif_coefficient: float | None, n_tokens: int, quantize: Literal["float16", "int8"] | None
+    sif_coefficient: float | None,
+    probabilities: NDArray[np.float64],
+    quantize: Literal["float16", "int8"] | None,
 ) -> None:
     """Raise if the weights are too small for the type in which the table is stored.
 
@@ -41,8 +43,8 @@ def check_sif_coefficient(
     ----------
     sif_coefficient : float or None
         The coefficient of the weights.
-    n_tokens : int
-        The number of tokens.
+    probabilities : ndarray of float64, shape (n_tokens,)
+        The probability of each token.
     quantize : {"float16", "int8"} or None
         How the table is stored.
 
@@ -55,12 +57,32 @@ def check_sif_coefficient(
         return
     kind = "float16" if quantize == "float16" else "float32"
     least = float(np.finfo(kind).smallest_normal) * _LEAST_WEIGHT
-    largest = sif_weights(zipf_probabilities(n_tokens), sif_coefficient).max()
+    largest = sif_weights(probabilities, sif_coefficient).max()
     if largest < least:
         raise ValueError(
             f"sif_coefficient={sif_coefficient} gives all tokens weights of at most {largest:.2g}, "
             f"too small for {kind}, which needs at least {least:.2g}; increase sif_coefficient."
         )
+
+
+def centered(outputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Subtract the mean of the teacher's outputs.
+
+    Parameters
+    ----------
+    outputs : ndarray of float, shape (n_tokens, dimension)
+        The teacher's output for each token.
+
+    Returns
+    -------
+    centered : ndarray of float64, shape (n_tokens, dimension)
+        The centered outputs. The output for a single token is unchanged, as it would become zero.
+    """
+    # In float32, the covariance of outputs with a large mean would lose digits.
+    result = outputs.astype(np.float64)
+    if len(result) > 1:
+        result -= result.mean(axis=0)
+    return result
 
 
 def pca(
@@ -79,16 +101,18 @@ def pca(
     Returns
     -------
     scores : ndarray of float64, shape (n_tokens, n_components)
-        Coordinates of the centered outputs along the axes.
+        Coordinates of the centered outputs along the axes. The outputs for n tokens span at most
+        n - 1 axes; the coordinates along further ones are zero.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
     """
-    # In float32, the covariance of outputs with a large mean would lose digits.
-    centered = outputs.astype(np.float64)
-    centered -= centered.mean(axis=0)
-    axes, shares = _principal_axes(centered)
+    vectors = centered(outputs)
+    axes, shares = _principal_axes(vectors)
     kept = _n_kept(shares, n_components)
-    return centered @ _with_fixed_signs(axes[:, :kept]), shares[:kept]
+    scores, shares = vectors @ _with_fixed_signs(axes[:, :kept]), shares[:kept]
+    n_spanned = max(len(vectors) - 1, 1)
+    scores[:, n_spanned:] = shares[n_spanned:] = 0  # otherwise rounding errors
+    return scores, shares
 
 
 def leading_directions(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,23 @@ class Corpus:
         offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])])
         return Corpus([self.documents[i] for i in np.flatnonzero(kept)], rows, offsets)
 
+    def with_tokens(self, tokens: NDArray[np.integer[Any]]) -> "Corpus":
+        """Give rows to some of the tokens only.
+
+        Parameters
+        ----------
+        tokens : ndarray of int, shape (n_kept,)
+            The present rows of the tokens to keep, in the order of their new rows.
+
+        Returns
+        -------
+        corpus : Corpus
+            All documents, with all their tokens; the others have the row -1.
+        """
+        new_row = np.full(2 + max(tokens.max(), self.rows.max(initial=-1)), -1, dtype=np.int32)
+        new_row[tokens] = np.arange(len(tokens), dtype=np.int32)
+        return Corpus(self.documents, new_row[self.rows], self.offsets)  # -1 is the last entry
+
     def in_vocabulary(self, max_length: int | None) -> "Corpus":
         """Truncate the documents, then drop tokens without a row.
 
@@ -127,6 +145,21 @@ class Corpus:
             All documents, including those without a remaining token.
         """
         return Corpus(self.documents, *known_rows(self.rows, self.offsets, max_length))
+
+    def document_frequencies(self, n_tokens: int) -> NDArray[np.int64]:
+        """Count the documents that contain each token; all tokens must have a row.
+
+        Parameters
+        ----------
+        n_tokens : int
+            The number of rows for tokens.
+
+        Returns
+        -------
+        frequencies : ndarray of int64, shape (n_tokens,)
+            The number of documents.
+        """
+        return np.bincount(self.counts(n_tokens, None).indices, minlength=n_tokens)
 
     def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
         """Count how often each row occurs in each document; all tokens must have a row.

@@ -118,7 +118,7 @@ class Folder(Encoder):
     Attributes
     ----------
     tokenizer : tokenizers.Tokenizer
-        The tokenizer as published.
+        The tokenizer as published, except that it neither truncates nor pads.
     max_seq_length : int or None
         Number of tokens to which documents are truncated, including special tokens; None does not
         truncate.
@@ -271,7 +271,7 @@ def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
 def _read_tokenizer(
     source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> Tokenizer:
-    """Load the tokenizer as published.
+    """Load the tokenizer as published, without truncation and padding.
 
     Since version 5, transformers may rebuild the normalizer and the pre-tokenizer by class and
     ignore those of tokenizer.json; it is used only if there is no such file.
@@ -287,6 +287,8 @@ def _read_tokenizer(
     if settings.get("do_lower_case"):
         rest = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = Sequence([Lowercase(), *rest])
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer
 
 

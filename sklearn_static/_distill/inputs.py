@@ -30,7 +30,7 @@ def usable_tokens(original: Original) -> Vocabulary:
     Returns
     -------
     vocabulary : Vocabulary
-        The selected tokens, by ascending id.
+        The selected tokens, by ascending id, with a tokenizer that neither truncates nor pads.
 
     Raises
     ------
@@ -38,16 +38,16 @@ def usable_tokens(original: Original) -> Vocabulary:
         If no token remains.
     """
     state = original.state()
-    specials = {token["id"] for token in state["added_tokens"] if token["special"]}
-    specials |= {unknown_id(state)} - {None}
-    kept = sorted(
-        token_id
-        for token, token_id in token_ids(state).items()
-        if token_id not in specials and not _UNUSED.fullmatch(token)
-    )
-    if not kept:
+    id_of = token_ids(state)
+    left_out = {token["id"] for token in state["added_tokens"] if token["special"]}
+    left_out |= {unknown_id(state)} - {None}
+    # The first condition alone is many times as fast.
+    left_out |= {id_of[token] for token in id_of if "unused" in token and _UNUSED.fullmatch(token)}
+    ids = np.fromiter(id_of.values(), dtype=np.int32, count=len(id_of))
+    kept = np.setdiff1d(ids, np.fromiter(left_out, dtype=np.int32))
+    if not len(kept):
         raise ValueError("The tokenizer has no token that can occur in a document.")
-    return Vocabulary(original, np.array(kept, dtype=np.int32))
+    return Vocabulary(original, kept)
 
 
 class Inputs:

@@ -4,8 +4,9 @@ import hashlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -17,18 +18,57 @@ from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.folder import Folder
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.requirements import import_for_fit
+from sklearn_static._distill.token_store import TOKENS_PER_ENTRY, TokenStore
 from sklearn_static._distill.workers import run_here, run_on_workers
 from sklearn_static._serve.jobs import n_workers
 
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
-# Part of every key; to be incremented when the same input would result in another output.
-_VERSION = 1
-# The vocabulary is run and cached in blocks of tokens, since all of it is always needed.
-_BLOCK = 1024
-# The number of tasks that a cluster gets at once; each holds a lock, which is an open file.
+# Part of every key; to be incremented when the same input would result in another output, or when
+# it is stored in another way.
+_VERSION = 2
+# Number of adjacent tokens of a vocabulary that one process runs; a multiple of those that share
+# an entry of the cache.
+_BLOCK = 16 * TOKENS_PER_ENTRY
+# Maximum number of tasks that are run at once; each holds a lock, which is an open file.
 _LOCKS_AT_ONCE = 100
+
+
+class _Values(Protocol):
+    """Where outputs are stored: those of documents by hash, those of tokens by row."""
+
+    def get(self, keys: list[Any]) -> dict[Any, bytes]: ...
+    def put(self, values: dict[Any, bytes]) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Inputs of the teacher, each an array of shape (1, length).
+
+    Attributes
+    ----------
+    title : str
+        The title of the progress bar and of the tasks.
+    arrays : sequence of ndarray of int
+        The token ids of each input.
+    keys : list
+        The key of each input in `values`; duplicates have the same key.
+    tasks : list of int
+        The task of each input. Another process that runs a task is left to finish it. All inputs of
+        a task have the same length.
+    values : Store or TokenStore
+        Where the outputs are stored.
+    n_at_once : int
+        Number of inputs up to which tasks are run together.
+    """
+
+    title: str
+    arrays: Sequence[NDArray[Any]] | NDArray[Any]
+    keys: list[Any]
+    tasks: list[int]
+    values: _Values
+    n_at_once: int
 
 
 class Outputs:
@@ -78,40 +118,40 @@ class Outputs:
         self._n_run = 0
         self._seconds_run = 0.0
 
-    def find_dimension(self) -> int:
-        """Run the first block of tokens to determine the teacher's dimension.
+    def of_tokens(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Run the teacher on tokens, each alone in the tokenizer's template.
 
-        Returns
-        -------
-        dimension : int
-            The number of columns of the outputs, before the rest of the vocabulary is run.
-        """
-        return int(self._first_block.shape[1])
-
-    @cached_property
-    def _first_block(self) -> NDArray[np.float32]:
-        return self._run_blocks(0, 1)
-
-    def of_vocabulary(self) -> NDArray[np.float32]:
-        """Run the teacher on every token alone in the tokenizer's template.
+        Parameters
+        ----------
+        tokens : ndarray of int, shape (n_tokens,)
+            Rows of the teacher's vocabulary, in ascending order.
 
         Returns
         -------
         outputs : ndarray of float32, shape (n_tokens, dimension)
             The pooled outputs after the dense layers, not normalized.
         """
-        first, rest = self._first_block, self._run_blocks(1, None)
-        return np.concatenate([first, rest.reshape(-1, first.shape[1])])
+        # A block of the vocabulary is a task, so that processes divide it in the same way whatever
+        # tokens they need; blocks of which few tokens are missing are run together.
+        request = _Request(
+            "Teacher, vocabulary",
+            self._token_ids[tokens][:, None],
+            tokens.tolist(),
+            (tokens // _BLOCK).tolist(),
+            self._token_store,
+            max(_BLOCK, self._batch_size),
+        )
+        return self._run(request)
 
     @cached_property
-    def _blocks(self) -> list[NDArray[np.int64]]:
-        input_ids = self.inputs.of_vocabulary()
-        return [input_ids[i : i + _BLOCK] for i in range(0, len(input_ids), _BLOCK)]
+    def _token_ids(self) -> NDArray[np.int64]:
+        return self.inputs.of_vocabulary()
 
-    def _run_blocks(self, start: int, stop: int | None) -> NDArray[np.float32]:
-        # Each block has its own task (a lock), so that processes share the vocabulary.
-        tasks = list(range(len(self._blocks)))
-        return self._run(self._blocks[start:stop], tasks[start:stop], "Teacher, vocabulary")
+    @cached_property
+    def _token_store(self) -> TokenStore:
+        ids, n = self._token_ids, TOKENS_PER_ENTRY
+        keys = [self._key(ids[i : i + n]) for i in range(0, len(ids), n)]
+        return TokenStore(self._store, keys)
 
     def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Run the teacher on documents.
@@ -130,7 +170,9 @@ class Outputs:
         # so those of one length are divided into several tasks.
         tasks = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
-        outputs = self._run([ids[None] for ids in inputs], tasks, "Teacher, documents")
+        arrays = [ids[None] for ids in inputs]
+        keys = [self._key(ids) for ids in arrays]
+        outputs = self._run(_Request("Teacher, documents", arrays, keys, tasks, self._store, 1))
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
         embeddings: NDArray[np.float32] = outputs / lengths
@@ -155,92 +197,89 @@ class Outputs:
         span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
         return f"; the others would take about {span}"
 
-    def _run(self, inputs: list[NDArray[Any]], tasks: list[int], title: str) -> NDArray[np.float32]:
-        """Run arrays of shape (n, length); all arrays of one task have the same length."""
+    def _run(self, request: _Request) -> NDArray[np.float32]:
         if self._memory is None:
-            return self._gather(inputs, tasks, title)
+            return self._gather(request)
 
         # The arguments are exactly what the result depends on, since the method `cache` of another
         # object may not have the option to ignore some of them.
-        def gather(fingerprint: str, inputs: list[NDArray[Any]]) -> NDArray[np.float32]:
-            return self._gather(inputs, tasks, title)
+        def gather(fingerprint: str, arrays: Any) -> NDArray[np.float32]:
+            return self._gather(request)
 
-        outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, inputs)
+        outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, request.arrays)
         return outputs
 
-    def _gather(
-        self, inputs: list[NDArray[Any]], tasks: list[int], title: str
-    ) -> NDArray[np.float32]:
-        keys = [self._key(ids) for ids in inputs]
-        values = self._store.get(list(dict.fromkeys(keys)))
-        missing: dict[int, dict[bytes, NDArray[Any]]] = {}
-        for key, ids, task in zip(keys, inputs, tasks, strict=True):
+    def _gather(self, request: _Request) -> NDArray[np.float32]:
+        values = request.values.get(list(dict.fromkeys(request.keys)))
+        missing: dict[int, dict[Any, NDArray[Any]]] = {}
+        for i, key in enumerate(request.keys):
             if key not in values:
-                missing.setdefault(task, {})[key] = ids
+                missing.setdefault(request.tasks[i], {})[key] = request.arrays[i]
         try:
-            with closing(self._run_missing(missing, title)) as parts:
+            with closing(self._run_missing(missing, request)) as parts:
                 for new in parts:
                     values |= new
         except Exception as error:
             if values and self._store.lasts:
                 error.add_note(
-                    f"The cache has {len(values)} of the {len(set(keys))} outputs; calling fit "
-                    "again runs the teacher on the others only."
+                    f"The cache has {len(values)} of the {len(set(request.keys))} outputs; calling "
+                    "fit again runs the teacher on the others only."
                 )
             raise
-        flat = np.frombuffer(b"".join(values[key] for key in keys), dtype=np.float32)
-        return flat.reshape(sum(map(len, inputs)), -1 if inputs else 0)
+        flat = np.frombuffer(b"".join([values[key] for key in request.keys]), dtype=np.float32)
+        return flat.reshape(len(request.keys), -1 if request.keys else 0)
 
     def _run_missing(
-        self, missing: dict[int, dict[bytes, NDArray[Any]]], title: str
-    ) -> Generator[dict[bytes, bytes], None, None]:
+        self, missing: dict[int, dict[Any, NDArray[Any]]], request: _Request
+    ) -> Generator[dict[Any, bytes], None, None]:
         if not missing:
             return
         sizes = {key: ids.size for by_key in missing.values() for key, ids in by_key.items()}
         n_used = n_workers(self._n_jobs)
         with tqdm(
-            total=sum(sizes.values()), desc=title, unit="token", disable=not self._progress
+            total=sum(sizes.values()), desc=request.title, unit="token", disable=not self._progress
         ) as bar:
             # Tasks that another process holds come last: it may finish them in the meantime.
             wait = False
             while missing:
-                tasks = sorted(missing, reverse=True)
-                n_locks = 1 if wait or not n_used else _LOCKS_AT_ONCE
-                for start in range(0, len(tasks), n_locks):
-                    some = tasks[start : start + n_locks]
-                    for new in self._run_tasks(missing, some, title, n_used, wait=wait):
+                n_tasks = len(missing)
+                # A process that waits for a lock must not hold another one.
+                n_missing = {task: len(by_key) for task, by_key in missing.items()}
+                n_at_once = sum(n_missing.values()) if n_used else request.n_at_once
+                for tasks in _groups(n_missing, 0 if wait else n_at_once):
+                    for new in self._run_tasks(missing, tasks, request, n_used, wait=wait):
                         bar.update(sum(sizes[key] for key in new))
                         yield new
                 # Two tasks may share a lock, which is free again by now.
-                wait = len(missing) == len(tasks)
+                wait = len(missing) == n_tasks
 
     def _run_tasks(
         self,
-        missing: dict[int, dict[bytes, NDArray[Any]]],
+        missing: dict[int, dict[Any, NDArray[Any]]],
         tasks: list[int],
-        title: str,
+        request: _Request,
         n_used: int,
         *,
         wait: bool,
-    ) -> Iterator[dict[bytes, bytes]]:
+    ) -> Iterator[dict[Any, bytes]]:
         """Run the tasks that no other process holds, and remove them from `missing`."""
         with ExitStack() as locks:
-            left: dict[bytes, NDArray[Any]] = {}
+            left: dict[Any, NDArray[Any]] = {}
             for task in tasks:
-                lock = self._store.lock(f"{self._fingerprint} {title} {task}", wait=wait)
+                lock = self._store.lock(f"{self._fingerprint} {request.title} {task}", wait=wait)
                 if not locks.enter_context(lock):
                     continue
                 by_key = missing.pop(task)
-                done = self._store.get(list(by_key))
+                done = request.values.get(list(by_key))
                 yield done
                 left |= {key: ids for key, ids in by_key.items() if key not in done}
             for new in self._run_teacher(left, n_used) if left else ():
-                self._store.put(new)
+                request.values.put(new)
                 yield new
 
     def _run_teacher(
-        self, inputs: dict[bytes, NDArray[Any]], n_used: int
-    ) -> Iterator[dict[bytes, bytes]]:
+        self, inputs: dict[Any, NDArray[Any]], n_used: int
+    ) -> Iterator[dict[Any, bytes]]:
         keys, arrays = list(inputs), list(inputs.values())
         if not n_used:
             parts = run_here(self._teacher, arrays, self._batch_size)
@@ -262,9 +301,27 @@ class Outputs:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return f"{_VERSION} {self._folder.fingerprint()}"
+        # To read all of a teacher's files takes seconds.
+        is_shared = self._store.lasts or self._memory is not None
+        return f"{_VERSION} {self._folder.fingerprint() if is_shared else ''}"
 
     @cached_property
     def _teacher(self) -> "Teacher":
         teacher: Teacher = import_for_fit("teacher").load_teacher(self._folder, self._device)
         return teacher
+
+
+def _groups(n_inputs: dict[int, int], n_at_once: int) -> Iterator[list[int]]:
+    """Divide tasks, the last ones first, into groups of at most `n_at_once` inputs.
+
+    Tasks are not divided, so a larger one is a group of its own.
+    """
+    group: list[int] = []
+    total = 0
+    for task in sorted(n_inputs, reverse=True):
+        if group and (total + n_inputs[task] > n_at_once or len(group) == _LOCKS_AT_ONCE):
+            yield group
+            group, total = [], 0
+        group.append(task)
+        total += n_inputs[task]
+    yield group

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._distill.components import (
+    centered,
     check_n_components,
     check_sif_coefficient,
     leading_directions,
@@ -37,22 +38,27 @@ if TYPE_CHECKING:
     from sklearn_static._distill.outputs import Outputs
 
 _LSA_COMPONENTS = 128
+# Number of tokens that the teacher reads first, to determine its dimension.
+_FIRST_TOKENS = 1024
 # Number of batches of documents on which the engine is compared with the original tokenizer.
 _TRIED_BATCHES = 10
 
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents given to `fit`, tokenized.
+    """The documents given to `fit`, tokenized, and the tokens that `min_df` keeps.
 
     Attributes
     ----------
     corpus : Corpus
-        The documents with an in-vocabulary token, in random order, with all their tokens.
+        The documents with an in-vocabulary token, in random order, with all their tokens and their
+        rows in the teacher's vocabulary.
     in_vocabulary : Corpus
-        The same documents, with the tokens that `transform` would pool.
-    n_given : int
-        Number of documents including those without an in-vocabulary token.
+        The same documents, with the tokens that `transform` would pool and their rows in the table.
+    tokens : ndarray of int, shape (n_tokens,)
+        The row in the teacher's vocabulary of each token in the table, in ascending order.
+    least : float
+        The minimum document frequency of a token or bigram to be kept.
     n_lsa : int
         Number of LSA features.
     seed : int
@@ -61,7 +67,8 @@ class Documents:
 
     corpus: Corpus
     in_vocabulary: Corpus
-    n_given: int
+    tokens: NDArray[np.integer[Any]]
+    least: float
     n_lsa: int
     seed: int
 
@@ -72,15 +79,15 @@ class Rows:
 
     Attributes
     ----------
-    tokenizer : FastTokenizer
-        Maps documents to the rows of their tokens.
+    tokens : ndarray of int, shape (n_tokens,)
+        The row in the teacher's vocabulary of each token, in ascending order.
     vectors : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
         One vector per row.
     bigrams : Bigrams or None
         The bigrams, whose rows follow those of the tokens.
     """
 
-    tokenizer: FastTokenizer
+    tokens: NDArray[np.integer[Any]]
     vectors: NDArray[np.float32]
     bigrams: Bigrams | None = None
 
@@ -172,9 +179,10 @@ def read_documents(
     *,
     max_length: int | None,
     lexical_components: int | Literal["auto"],
+    min_df: float,
     random_state: int | np.random.RandomState | None,
 ) -> Documents:
-    """Tokenize the documents given to `fit`.
+    """Tokenize the documents given to `fit`, and select the tokens of the table.
 
     Parameters
     ----------
@@ -187,6 +195,10 @@ def read_documents(
     lexical_components : int or "auto"
         Number of LSA features. "auto" is 128, or the number of documents with an in-vocabulary
         token if that is smaller.
+    min_df : int or float
+        The minimum document frequency of a token to be kept; a float is a proportion of the
+        documents. 0 keeps all tokens of the vocabulary. All others are out-of-vocabulary tokens
+        from then on.
     random_state : int, RandomState or None
         Seed of the order of the documents, which otherwise depends only on their content.
 
@@ -198,22 +210,30 @@ def read_documents(
     Raises
     ------
     ValueError
-        If no document has an in-vocabulary token, or if fewer documents have one than
-        `lexical_components`.
+        If no document has an in-vocabulary token, if `min_df` keeps no token, or if fewer documents
+        have a remaining token than `lexical_components`.
     """
     # Without a seed, too, the teacher must read the same documents for all candidates of a search.
     seed = 0 if random_state is None else random_state
     seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
     in_order = in_random_order(documents, seed)
     corpus = Corpus.from_documents(in_order, tokenizer)
-    has_tokens = corpus.in_vocabulary(max_length).lengths > 0
-    corpus = corpus.select(has_tokens)
-    n_known = len(corpus)
-    if not n_known:
+    in_vocabulary = corpus.in_vocabulary(max_length)
+    if not len(in_vocabulary.rows):
         raise ValueError(
             "X has no document with an in-vocabulary token; pass other documents, or a teacher for "
             "their language."
         )
+    least = min_df if isinstance(min_df, int | np.integer) else min_df * len(documents)
+    tokens = np.arange(len(tokenizer.vocabulary))
+    if least > 0:
+        tokens = np.flatnonzero(in_vocabulary.document_frequencies(len(tokens)) >= least)
+        if not len(tokens):
+            raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
+        in_vocabulary = corpus.with_tokens(tokens).in_vocabulary(max_length)
+    has_tokens = in_vocabulary.lengths > 0
+    corpus, in_vocabulary = corpus.select(has_tokens), in_vocabulary.select(has_tokens)
+    n_known = len(corpus)
     automatic = min(_LSA_COMPONENTS, n_known)
     n_lsa = automatic if lexical_components == "auto" else int(lexical_components)
     if n_lsa > n_known:
@@ -222,13 +242,13 @@ def read_documents(
             "documents in X with an in-vocabulary token; pass more documents or "
             "lexical_components='auto'."
         )
-    in_vocabulary = corpus.in_vocabulary(max_length)
-    return Documents(corpus, in_vocabulary, len(documents), n_lsa, seed)
+    return Documents(corpus, in_vocabulary, tokens, least, n_lsa, seed)
 
 
 def vocabulary_table(
     outputs: "Outputs",
     tokenizer: FastTokenizer,
+    tokens: NDArray[np.integer[Any]],
     n_components: float | None,
     sif_coefficient: float | None,
     quantize: Quantize,
@@ -240,7 +260,9 @@ def vocabulary_table(
     outputs : Outputs
         The teacher.
     tokenizer : FastTokenizer
-        Maps documents to the rows of their tokens.
+        The teacher's tokenizer.
+    tokens : ndarray of int, shape (n_tokens,)
+        The rows of some tokens in its vocabulary, in ascending order.
     n_components : int, float or None
         The number of principal components, as in `pca`.
     sif_coefficient : float or None
@@ -260,11 +282,11 @@ def vocabulary_table(
     ValueError
         If `n_components` exceeds the teacher's dimension, or if all weights are too small.
     """
-    check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), quantize)
-    check_n_components(n_components, outputs.find_dimension())
-    vectors, shares = pca(outputs.of_vocabulary(), n_components)
-    vectors = _weighted(vectors, sif_coefficient)
-    return Rows(tokenizer, vectors.astype(np.float32)), shares
+    probabilities = zipf_probabilities(len(tokenizer.vocabulary))[tokens]
+    check_sif_coefficient(sif_coefficient, probabilities, quantize)
+    vectors, shares = pca(_token_outputs(outputs, tokens, n_components), n_components)
+    vectors = _weighted(vectors, probabilities, sif_coefficient)
+    return Rows(tokens, vectors.astype(np.float32)), shares
 
 
 def corpus_table(
@@ -287,9 +309,9 @@ def corpus_table(
     outputs : Outputs
         The teacher.
     tokenizer : FastTokenizer
-        Maps documents to the rows of their tokens.
+        The teacher's tokenizer.
     documents : Documents
-        The documents.
+        The documents, and the tokens that get a row.
     n_components : int, float or None
         The number of leading directions, as in `leading_directions`.
     sif_coefficient : float or None
@@ -326,21 +348,20 @@ def corpus_table(
     sklearn.exceptions.ConvergenceWarning
         If the ridge regression is not solved accurately.
     """
-    check_sif_coefficient(sif_coefficient, len(tokenizer.vocabulary), None)
-    check_n_components(n_components, outputs.find_dimension())
-    corpus = documents.corpus
+    corpus, tokens = documents.corpus, documents.tokens
+    probabilities = zipf_probabilities(len(tokenizer.vocabulary))[tokens]
+    check_sif_coefficient(sif_coefficient, probabilities, None)
     inputs = outputs.inputs.of_documents(corpus, max_teacher_tokens)
     # The teacher truncates long documents; only the part that it reads can explain an embedding.
     limit = min((n for n in (outputs.inputs.room, max_length) if n is not None), default=None)
-    read = corpus.first(len(inputs)).in_vocabulary(limit)
+    read = corpus.first(len(inputs)).with_tokens(tokens).in_vocabulary(limit)
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
             "are all that the teacher reads; use distill_on='vocabulary' or a teacher with a "
             "larger maximum length."
         )
-    token_outputs = outputs.of_vocabulary().astype(np.float64)
-    token_outputs -= token_outputs.mean(axis=0)
+    token_outputs = centered(_token_outputs(outputs, tokens, n_components))
     embeddings = outputs.of_documents(inputs)
     n_distinct, n_read = len(set(corpus.documents)), len(set(read.documents))
     if n_read < n_distinct:
@@ -349,34 +370,64 @@ def corpus_table(
             f"max_teacher_tokens={max_teacher_tokens}{outputs.duration(n_distinct - n_read)}."
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
-    n_tokens = len(token_outputs)
+    n_tokens = len(tokens)
     learned = most_frequent_bigrams(read, n_tokens, max_features) if bigrams else None
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
     scales = column_scales(shares, len(embeddings))
     targets = smoothed(embeddings @ directions[:, :n_fitted]) * scales[:n_fitted]
-    start = _weighted(token_outputs @ directions * scales, sif_coefficient)
+    start = _weighted(token_outputs @ directions * scales, probabilities, sif_coefficient)
     vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
-    return Rows(tokenizer, vectors, learned), shares
+    return Rows(tokens, vectors, learned), shares
+
+
+def static_rows(static: StaticTable, tokens: NDArray[np.integer[Any]]) -> Rows:
+    """Select rows of a static embedding model.
+
+    Parameters
+    ----------
+    static : StaticTable
+        The model.
+    tokens : ndarray of int, shape (n_tokens,)
+        The rows of the tokens to keep, in ascending order.
+
+    Returns
+    -------
+    rows : Rows
+        The rows of these tokens, and of the bigrams that consist of them.
+    """
+    n_tokens = len(static.vocabulary)
+    kept = np.zeros(len(static.stored), dtype=bool)
+    kept[tokens] = True
+    bigrams = static.bigrams
+    if bigrams is not None:
+        kept[n_tokens:] = kept[bigrams.pairs].all(axis=1)
+        new_row = (np.cumsum(kept[:n_tokens]) - 1).astype(np.int32)
+        bigrams = Bigrams(new_row[bigrams.pairs[kept[n_tokens:]]], len(tokens))
+    return Rows(
+        tokens, static.vectors() if kept.all() else static.vectors(np.flatnonzero(kept)), bigrams
+    )
 
 
 def finish(
     rows: Rows,
+    tokenizer: FastTokenizer,
     documents: Documents | None,
     *,
     bigrams: bool,
     max_features: int | None,
-    min_df: float,
     quantize: Quantize,
 ) -> StaticTable:
-    """Append LSA features, drop the rows of rare tokens and bigrams, and store the rest.
+    """Append LSA features, drop the rows of rare bigrams, and store the rest.
 
     Parameters
     ----------
     rows : Rows
         The rows of tokens and bigrams.
+    tokenizer : FastTokenizer
+        The teacher's tokenizer.
     documents : Documents or None
         The documents; None leaves the rows unchanged.
     bigrams : bool
@@ -384,9 +435,6 @@ def finish(
         features of these rows are zero.
     max_features : int or None
         The maximum number of bigrams; None sets no limit.
-    min_df : int or float
-        The minimum document frequency of a row to be kept; a float is a proportion of the
-        documents.
     quantize : {"float16", "int8"} or None
         How the table is stored.
 
@@ -398,41 +446,31 @@ def finish(
     Raises
     ------
     ValueError
-        If no token remains, or if a value is too large for float16.
+        If a value is too large for float16.
     """
     if documents is not None:
-        rows = _with_lsa(rows, documents, bigrams, max_features, min_df)
-    return StaticTable.from_vectors(rows.tokenizer, rows.vectors, quantize, rows.bigrams)
+        rows = _with_lsa(rows, documents, bigrams, max_features)
+    if len(rows.tokens) < len(tokenizer.vocabulary):
+        whole = tokenizer.vocabulary
+        vocabulary = Vocabulary(whole.original, whole.token_ids[rows.tokens])
+        tokenizer = FastTokenizer(vocabulary, tokenizer.composition)
+    return StaticTable.from_vectors(tokenizer, rows.vectors, quantize, rows.bigrams)
 
 
-def _with_lsa(
-    rows: Rows, documents: Documents, bigrams: bool, max_features: int | None, min_df: float
-) -> Rows:
-    tokenizer, vectors, learned = rows.tokenizer, rows.vectors, rows.bigrams
-    corpus, n_tokens = documents.in_vocabulary, len(tokenizer.vocabulary)
+def _with_lsa(rows: Rows, documents: Documents, bigrams: bool, max_features: int | None) -> Rows:
+    vectors, learned = rows.vectors, rows.bigrams
+    corpus, n_tokens = documents.in_vocabulary, len(rows.tokens)
     if bigrams and documents.n_lsa and learned is None:
         learned = most_frequent_bigrams(corpus, n_tokens, max_features)
         vectors = np.pad(vectors, ((0, len(learned)), (0, 0)))
     counts = corpus.counts(n_tokens, learned)
     vectors = with_lsa_rows(vectors, counts, documents.n_lsa, documents.seed)
-    least = min_df if isinstance(min_df, int | np.integer) else min_df * documents.n_given
-    kept = np.bincount(counts.indices, minlength=len(vectors)) >= least
-    if not kept[:n_tokens].any():
-        raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
-    rows = Rows(tokenizer, vectors, learned)
-    return rows if kept.all() else _kept_rows(rows, kept)
-
-
-def _kept_rows(rows: Rows, kept: NDArray[np.bool_]) -> Rows:
-    """Drop all other rows; the document frequency of a bigram's tokens is at least its own."""
-    whole = rows.tokenizer.vocabulary
-    kept_tokens, kept_bigrams = np.split(kept, [len(whole)])
-    vocabulary = Vocabulary(whole.original, whole.token_ids[kept_tokens])
-    bigrams = None
-    if rows.bigrams is not None:
-        new_row = (np.cumsum(kept_tokens) - 1).astype(np.int32)
-        bigrams = Bigrams(new_row[rows.bigrams.pairs[kept_bigrams]], len(vocabulary))
-    return Rows(FastTokenizer(vocabulary, rows.tokenizer.composition), rows.vectors[kept], bigrams)
+    # All tokens are in enough documents, but bigrams may be rarer than their tokens.
+    kept = np.bincount(counts.indices, minlength=len(vectors)) >= documents.least
+    if learned is not None and not kept.all():
+        vectors = vectors[kept]
+        learned = Bigrams(learned.pairs[kept[n_tokens:]], n_tokens)
+    return Rows(rows.tokens, vectors, learned)
 
 
 def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
@@ -455,8 +493,22 @@ def agrees(tokenizer: FastTokenizer, documents: list[str]) -> bool:
     return np.array_equal(offsets, real_offsets) and np.array_equal(rows, real_rows)
 
 
-def _weighted(vectors: NDArray[np.float64], sif_coefficient: float | None) -> NDArray[np.float64]:
-    """Multiply the vectors of all tokens by SIF weights given Zipf's law."""
+def _token_outputs(
+    outputs: "Outputs", tokens: NDArray[np.integer[Any]], n_components: float | None
+) -> NDArray[np.float32]:
+    """Run the teacher on tokens; raise after the first ones if `n_components` is too large."""
+    first = outputs.of_tokens(tokens[:_FIRST_TOKENS])
+    check_n_components(n_components, first.shape[1])
+    rest = tokens[_FIRST_TOKENS:]
+    return np.concatenate([first, outputs.of_tokens(rest)]) if len(rest) else first
+
+
+def _weighted(
+    vectors: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    sif_coefficient: float | None,
+) -> NDArray[np.float64]:
+    """Multiply the vector of each token by its SIF weight."""
     if sif_coefficient is None:
         return vectors
-    return vectors * sif_weights(zipf_probabilities(len(vectors)), sif_coefficient)[:, None]
+    return vectors * sif_weights(probabilities, sif_coefficient)[:, None]

@@ -18,8 +18,9 @@ from sklearn_static._distill.requirements import import_for_fit, teacher_version
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
-# Number of inputs that are run before they are stored; these are lost if this process dies.
-_INPUTS_AT_ONCE = 512
+# Number of inputs that are run before they are stored, rounded up to whole batches; these are lost
+# if this process dies.
+_INPUTS_AT_ONCE = 1024
 # Maximum number of tokens of a task, a few seconds on a CPU; these are lost if a worker dies.
 _MOST_TOKENS = 16_384
 # With fewer tokens, sending a task takes longer than running the teacher.
@@ -130,8 +131,9 @@ def run_here(
     ValueError
         If an output is not finite.
     """
-    for start in range(0, len(inputs), _INPUTS_AT_ONCE):
-        part = slice(start, start + _INPUTS_AT_ONCE)
+    n_at_once = -(-_INPUTS_AT_ONCE // batch_size) * batch_size
+    for start in range(0, len(inputs), n_at_once):
+        part = slice(start, start + n_at_once)
         yield part, _outputs(teacher, inputs[part], batch_size)
 
 

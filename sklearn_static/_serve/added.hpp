@@ -43,13 +43,16 @@ public:
                 if (start > text.data && (class_at(before(start)) & 2)) continue;
                 if (stop < end && (class_at(stop) & 2)) continue;
             }
-            if (its_flags & kStripLeft)
+            if (its_flags & kStripLeft) {
+                if (start < done) start = done;
                 while (start > done && (class_at(before(start)) & 1)) start = before(start);
+            }
             if (its_flags & kStripRight)
                 while (stop < end && (class_at(stop) & 1)) stop += size_of_character(*stop);
-            // The search goes on after the token itself, even if that was in stripped space.
+            // The search goes on after the token itself, even if that was in stripped space: the
+            // next token may be without text of its own, and then it is dropped.
             if (done < start && !between(done, start)) return false;
-            if (!token(ids[size_t(found)])) return false;
+            if (start < stop && !token(ids[size_t(found)])) return false;
             done = stop;
         }
         return done >= end || between(done, end);

@@ -39,16 +39,20 @@ struct Merges {
 class Bpe : public Model {
 public:
     Merges merges;
-    // The symbol of each character: an id, or one of these.
-    static constexpr int32_t kBytes = -1, kUnknown = -2, kDropped = -3;
-    CharacterTable<int32_t> symbols;
-    View<int32_t> id_of_byte;  // the symbols of a character's bytes
-    int32_t unknown_id = -1;
+    // The symbols of characters: an id, kBytes for the symbols of its bytes, or kUnknown. Symbols may
+    // depend on the place in a piece: the first one or a later one, plus 2 for the last one.
+    static constexpr int32_t kBytes = -1, kUnknown = -2;
+    CharacterTable<int32_t> symbols[4];
+    View<int32_t> id_of_byte[4];  // -1 if there is none
+    bool has_places = false;      // whether symbols depend on the place
+    bool is_byte_level = false;   // whether an unknown byte, not its character, is unknown
+    int32_t unknown_id = -1;      // -1: unknown characters are dropped
     bool fuses_unknown = false;
     // A bit for (a hash of) each two characters that a merge may join. A piece may be cut between
     // two characters without such a bit; none if pieces are not cut.
     View<uint64_t> joined;
     bool cuts = false;
+    bool cuts_at_unknown = false;  // whether every character has symbols of its own
 
     static uint64_t pair_of_characters(uint32_t x, uint32_t y) {
         return (uint64_t(x) * 0x9E3779B1u ^ uint64_t(y) * 0x85EBCA6Bu) >> 3;
@@ -68,7 +72,8 @@ public:
         while (p < end) {
             const uint8_t* q = p;
             const uint32_t c = decode(q);
-            if (!may_join(previous, c)) {
+            if (!may_join(previous, c) &&
+                (cuts_at_unknown || (symbols[0][previous] >= 0 && symbols[0][c] >= 0))) {
                 read_part({start, size_t(p - start)}, piece, scratch, ids);
                 start = p;
             }
@@ -112,20 +117,40 @@ private:
         const uint8_t* p = piece.data;
         const uint8_t* const end = p + piece.size;
         bool has_unknown = false;
+        const auto add_known = [&](int32_t id) {
+            if (has_unknown) word.push_back(unknown_id);
+            has_unknown = false;
+            word.push_back(id);
+        };
+        const auto add_unknown = [&] {
+            if (has_unknown && !fuses_unknown) word.push_back(unknown_id);
+            has_unknown = unknown_id >= 0;
+        };
+        const auto place_of = [&](const uint8_t* from, const uint8_t* to) {
+            return has_places ? size_t(from > piece.data) + 2 * size_t(to == end) : 0;
+        };
         while (p < end) {
             const uint8_t* q = p;
-            const int32_t id = symbols[decode(q)];
+            const uint32_t c = decode(q);
+            const int32_t id = symbols[place_of(p, q)][c];
             if (id >= 0) {
-                if (has_unknown) word.push_back(unknown_id);
-                has_unknown = false;
-                word.push_back(id);
-            } else if (id == kBytes) {
-                // As in the original, they come before an unknown token that waits to be fused.
-                for (const uint8_t* r = p; r < q; ++r)
-                    if (id_of_byte[*r] >= 0) word.push_back(id_of_byte[*r]);
+                add_known(id);
             } else if (id == kUnknown) {
-                if (has_unknown && !fuses_unknown) word.push_back(unknown_id);
-                has_unknown = true;
+                add_unknown();
+            } else if (is_byte_level) {
+                for (const uint8_t* r = p; r < q; ++r) {
+                    const int32_t its_id = id_of_byte[place_of(r, r + 1)][*r];
+                    its_id >= 0 ? add_known(its_id) : add_unknown();
+                }
+            } else {
+                const size_t n_before = word.size();
+                const uint8_t* r = p;
+                while (r < q && id_of_byte[0][*r] >= 0) word.push_back(id_of_byte[0][*r++]);
+                // As in the original, an unknown token that waits to be fused comes after bytes.
+                if (r < q) {
+                    word.resize(n_before);
+                    add_unknown();
+                }
             }
             p = q;
         }

@@ -19,10 +19,11 @@ Table = dict[str, NDArray[Any]]
 N_CODE_POINTS = 0x110000
 # Characters that are asked one by one. Above them are unassigned and private code points only;
 # there, the first of each page of 256 stands for all.
+_UNASSIGNED, _TAGS = 0x34000, range(0xE0000, 0xE1000)
 _ASKED = np.array(
     sorted(
-        {*range(0xD800), *range(0xE000, 0x34000), *range(0xE0000, 0xE1000)}
-        | set(range(0x34000, N_CODE_POINTS, 256))
+        {*range(0xD800), *range(0xE000, _UNASSIGNED), *_TAGS}
+        | set(range(_UNASSIGNED, N_CODE_POINTS, 256))
     )
 )
 # Which of these stands for each code point. Surrogates cannot occur in a document.
@@ -58,7 +59,7 @@ def sparse(values: Mapping[int, int], dtype: Any, default: int = 0) -> Table:
     Parameters
     ----------
     values : mapping of int to int
-        The values of some of the code points that are asked one by one.
+        The values of some code points.
     dtype : dtype
         The type of the values.
     default : int, default=0
@@ -69,10 +70,47 @@ def sparse(values: Mapping[int, int], dtype: Any, default: int = 0) -> Table:
     table : dict of str to ndarray
         The table.
     """
-    asked = np.full(len(_ASKED), default, dtype=dtype)
+    full = np.full(N_CODE_POINTS, default, dtype=dtype)
+    codes = np.fromiter(values.keys(), np.int64, len(values))
+    full[codes] = np.fromiter(values.values(), dtype, len(values))
+    return table(full)
+
+
+def sparse_by_page(values: Mapping[int, int], dtype: Any) -> Table:
+    """Make a table likewise, in which a character that stands for its page has the page's value.
+
+    Parameters
+    ----------
+    values : mapping of int to int
+        The values of some of the characters that are asked one by one.
+    dtype : dtype
+        The type of the values.
+
+    Returns
+    -------
+    table : dict of str to ndarray
+        The table.
+    """
+    asked = np.zeros(len(_ASKED), dtype=dtype)
     codes = np.fromiter(values.keys(), np.int64, len(values))
     asked[np.searchsorted(_ASKED, codes)] = np.fromiter(values.values(), dtype, len(values))
     return table(asked[_PLACES])
+
+
+def is_asked(code: int) -> bool:
+    """Return whether a character is asked one by one and stands for itself alone.
+
+    Parameters
+    ----------
+    code : int
+        Its code point.
+
+    Returns
+    -------
+    is_asked : bool
+        False if it may stand for its page, or another for it.
+    """
+    return code < _UNASSIGNED or code in _TAGS
 
 
 @cache
@@ -152,7 +190,9 @@ def numbers() -> NDArray[np.bool_]:
     """Return which code points are numbers for the splitter of digits."""
     split = pre_tokenizers.Digits(individual_digits=True)
     candidates = members(r"\p{N}") | np.char.startswith(categories(), "N")
-    return _asked(candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == len(text) + 2)
+    return _asked(
+        candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == len(text) + 2
+    )
 
 
 @cache

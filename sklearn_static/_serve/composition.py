@@ -84,9 +84,7 @@ def compose(state: dict[str, Any]) -> Composition | None:
             "added_normalized": compile_added(tokens, normalizer, normalized=True),
             "normalizer": compile_normalizer(flat(normalizer, "normalizers")),
             "splitter": compile_splitter(steps),
-            "model": compile_model(
-                state["model"], byte_level=byte_level, is_split=bool(steps)
-            ),
+            "model": compile_model(state["model"], byte_level=byte_level),
         }
     except Unsupported:
         return None

@@ -156,7 +156,6 @@ cdef extern from "models.hpp" namespace "sklearn_static" nogil:
 
     cdef cppclass WordLevel(Model):
         int32_t unknown_id
-        cbool has_unknown
 
 cdef extern from "wordpiece.hpp" namespace "sklearn_static" nogil:
     cdef cppclass WordPiece(Model):
@@ -182,12 +181,15 @@ cdef extern from "bpe.hpp" namespace "sklearn_static" nogil:
 
     cdef cppclass Bpe(Model):
         Merges merges
-        CharacterTable[int32_t] symbols
-        View[int32_t] id_of_byte
+        CharacterTable[int32_t] symbols[4]
+        View[int32_t] id_of_byte[4]
+        cbool has_places
+        cbool is_byte_level
         int32_t unknown_id
         cbool fuses_unknown
         View[uint64_t] joined
         cbool cuts
+        cbool cuts_at_unknown
 
     size_t slot_of_pair(int32_t first, int32_t second, size_t n_slots)
 
@@ -462,11 +464,11 @@ cdef class _Assembly:
         cdef WordPiece* wordpiece
         cdef Unigram* unigram
         cdef Bpe* bpe
+        cdef size_t i
         if part["kind"] == "WordLevel":
             word_level = new WordLevel()
             word_level.words = self.words(part["words"])
-            word_level.has_unknown = part["unknown_id"] is not None
-            word_level.unknown_id = part["unknown_id"] or 0
+            word_level.unknown_id = part["unknown_id"]
             return word_level
         if part["kind"] == "WordPiece":
             wordpiece = new WordPiece()
@@ -489,8 +491,12 @@ cdef class _Assembly:
         bpe.words = self.words(part["words"])
         bpe.merges.slots.data = <const MergeSlot*> self.array(part["merges"], np.uint64, &bpe.merges.slots.size)
         bpe.merges.slots.size = bpe.merges.slots.size * sizeof(uint64_t) // sizeof(MergeSlot)
-        bpe.symbols = self.symbols(part["symbols"])
-        bpe.id_of_byte = self.int32(part["id_of_byte"])
+        bpe.has_places = len(part["places"]) > 1
+        for i, place in enumerate(part["places"]):
+            bpe.symbols[i] = self.symbols(place["symbols"])
+            bpe.id_of_byte[i] = self.int32(place["id_of_byte"])
+        bpe.is_byte_level = part["byte_level"]
+        bpe.cuts_at_unknown = part["cuts_at_unknown"]
         bpe.unknown_id = -1 if part["unknown_id"] is None else part["unknown_id"]
         bpe.fuses_unknown = part["fuses_unknown"]
         bpe.joined = self.uint64(part["joined"])

@@ -50,10 +50,9 @@ public:
 class WordLevel : public Model {
 public:
     int32_t unknown_id = -1;
-    bool has_unknown = false;
 
     void split(Text, Scratch&, std::vector<int32_t>& ids) const override {
-        if (has_unknown) ids.push_back(unknown_id);
+        ids.push_back(unknown_id);
     }
 };
 

@@ -12,7 +12,7 @@ from sklearn_static._serve.engine import build_merges, build_trie, build_words, 
 from sklearn_static._serve.patterns import Unsupported
 
 # As in bpe.hpp.
-_BYTES, _UNKNOWN, _DROPPED = -1, -2, -3
+_BYTES, _UNKNOWN = -1, -2
 # The penalty of an unknown character, as in SentencePiece.
 _UNKNOWN_PENALTY = 10.0
 
@@ -20,7 +20,7 @@ Model = dict[str, Any]
 """A model as in tokenizer.json."""
 
 
-def compile_model(model: Model, *, byte_level: bool, is_split: bool) -> dict[str, Any]:
+def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
     """Convert a model to tables.
 
     Parameters
@@ -29,8 +29,6 @@ def compile_model(model: Model, *, byte_level: bool, is_split: bool) -> dict[str
         The model as in tokenizer.json.
     byte_level : bool
         Whether its characters stand for bytes.
-    is_split : bool
-        Whether a splitter precedes it. Without one, a piece is a whole document.
 
     Returns
     -------
@@ -44,15 +42,17 @@ def compile_model(model: Model, *, byte_level: bool, is_split: bool) -> dict[str
     """
     kind = model["type"]
     if kind == "BPE":
-        return _bpe(model, byte_level, is_split)
+        return _bpe(model, byte_level)
     if byte_level:
         raise Unsupported(f"The model {kind} on bytes is not supported.")
     if kind == "WordLevel":
         vocabulary = model["vocab"]
+        if model["unk_token"] not in vocabulary:
+            raise Unsupported("The unknown token is not in the vocabulary.")
         return {
             "kind": kind,
             "words": _words(vocabulary.items()),
-            "unknown_id": vocabulary.get(model["unk_token"]),
+            "unknown_id": vocabulary[model["unk_token"]],
         }
     if kind == "WordPiece":
         return _wordpiece(model)
@@ -133,69 +133,88 @@ def _single_tokens(
     return build_words([encoded[i] for i in kept], ids[kept])
 
 
-def _bpe(model: Model, byte_level: bool, is_split: bool) -> dict[str, Any]:
-    options = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
-    for option in options:
-        if model.get(option):
-            raise Unsupported(f"The option {option} of BPE is not supported.")
+def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
+    if model.get("dropout"):
+        raise Unsupported("The dropout of BPE is not supported.")
     vocabulary: dict[str, int] = model["vocab"]
+    prefix = model.get("continuing_subword_prefix") or ""
+    suffix = model.get("end_of_word_suffix") or ""
     ignores_merges = bool(model.get("ignore_merges"))
-    cuts = not byte_level and not ignores_merges
     unknown = model.get("unk_token")
     unknown_id = None if unknown is None else vocabulary.get(unknown)
     if unknown is not None and unknown_id is None:
         raise Unsupported("The unknown token is not in the vocabulary.")
     pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
     firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
+    rests = [second[len(prefix) :] for second in seconds] if prefix else seconds
     merges = np.empty((len(pairs), 3), dtype=np.int32)
-    for column, tokens in enumerate((firsts, seconds, map(add, firsts, seconds))):
+    for column, tokens in enumerate((firsts, seconds, map(add, firsts, rests))):
         merges[:, column] = np.fromiter(map(vocabulary.__getitem__, tokens), np.int32, len(pairs))
-    if byte_level:
-        id_of_byte = np.array(
-            [vocabulary.get(c, _BYTES) for c in _CHARACTER_OF_BYTE], dtype=np.int32
-        )
-        if unknown_id is not None and (id_of_byte < 0).any():
-            raise Unsupported("A byte is not in the vocabulary.")
-        symbols = {b: int(i) for b, i in enumerate(id_of_byte[:128]) if i >= 0}
-        default = _BYTES
-        encoded, ids = _byte_strings(vocabulary)
-    else:
-        symbols, id_of_byte, default = _character_symbols(model, unknown_id)
-        encoded = [token.encode() for token in vocabulary if token]
-        ids = np.fromiter((i for token, i in vocabulary.items() if token), np.int32, len(encoded))
+    # For the first symbol of a piece, for others, and for each of them if it is the last one.
+    affixes = [("", ""), (prefix, ""), ("", suffix), (prefix, suffix)]
+    places = [
+        _symbols(model, before, after, byte_level)
+        for before, after in affixes[: 4 if prefix or suffix else 1]
+    ]
+    cuts = not (byte_level or ignores_merges or prefix or suffix)
     tables = {
         "kind": "BPE",
         "words": _words([]),
         "merges": build_merges(merges),
-        "symbols": sparse(symbols, np.int32, default),
-        "id_of_byte": id_of_byte,
+        "places": places,
+        "byte_level": byte_level,
         "unknown_id": unknown_id,
         "fuses_unknown": bool(model.get("fuse_unk")),
         "joined": _joined_characters(firsts, seconds) if cuts else np.empty(0, dtype=np.uint64),
         "cuts": cuts,
+        # Bytes that no UTF-8 contains may be missing.
+        "cuts_at_unknown": bool(
+            (places[0]["id_of_byte"][[*range(0xC0), *range(0xC2, 0xF5)]] >= 0).all()
+        ),
     }
     if ignores_merges:
-        return tables | {"words": build_words(encoded, ids)}
-    return tables | {"words": _single_tokens(tables, encoded, ids)}
+        return tables | {"words": build_words(*_strings(vocabulary, byte_level))}
+    if suffix:
+        whole = {
+            token.removesuffix(suffix): i
+            for token, i in vocabulary.items()
+            if token.endswith(suffix)
+        }
+        return tables | {"words": _single_tokens(tables, *_strings(whole, byte_level))}
+    return tables | {"words": _single_tokens(tables, *_strings(vocabulary, byte_level))}
 
 
-def _character_symbols(
-    model: Model, unknown_id: int | None
-) -> tuple[dict[int, int], NDArray[np.int32], int]:
-    """Return the symbols of characters that are tokens, those of bytes, and that of the others."""
+def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[str, Any]:
+    """Return the symbols of characters, and of bytes, between a prefix and a suffix."""
     vocabulary: dict[str, int] = model["vocab"]
-    symbols = {ord(token): i for token, i in vocabulary.items() if len(token) == 1}
-    default = _DROPPED if unknown_id is None else _UNKNOWN
     id_of_byte = np.full(256, -1, dtype=np.int32)
+    if byte_level:
+        id_of_byte[:] = [vocabulary.get(f"{prefix}{c}{suffix}", -1) for c in _CHARACTER_OF_BYTE]
+        symbols = {b: int(i) for b, i in enumerate(id_of_byte[:128]) if i >= 0}
+        return {"symbols": sparse(symbols, np.int32, _BYTES), "id_of_byte": id_of_byte}
+    n = len(prefix) + len(suffix)
+    symbols = {
+        ord(token[len(prefix)]): i
+        for token, i in vocabulary.items()
+        if len(token) == n + 1 and token.startswith(prefix) and token.endswith(suffix)
+    }
+    default = _UNKNOWN
     if model.get("byte_fallback"):
+        if n:
+            raise Unsupported("Bytes of a character with a prefix or a suffix are not supported.")
         id_of_byte[:] = [vocabulary.get(f"<0x{b:02X}>", -1) for b in range(256)]
-        # Bytes that no UTF-8 contains may be missing.
-        used = [*range(0xC0), *range(0xC2, 0xF5)]
-        if (id_of_byte[used] >= 0).all():
-            default = _BYTES
-        elif (id_of_byte[used] >= 0).any():
-            raise Unsupported("A byte is not in the vocabulary.")
-    return symbols, id_of_byte, default
+        default = _BYTES
+    return {"symbols": sparse(symbols, np.int32, default), "id_of_byte": id_of_byte}
+
+
+def _strings(vocabulary: dict[str, int], byte_level: bool) -> tuple[list[bytes], NDArray[np.int32]]:
+    """Return the tokens as they occur in a text, and their ids."""
+    if byte_level:
+        return _byte_strings(vocabulary)
+    encoded = [token.encode() for token in vocabulary if token]
+    return encoded, np.fromiter(
+        (i for token, i in vocabulary.items() if token), np.int32, len(encoded)
+    )
 
 
 def _joined_characters(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.uint64]:

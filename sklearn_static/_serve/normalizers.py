@@ -13,7 +13,9 @@ from sklearn_static._serve.characters import (
     as_bytes,
     changes,
     component,
+    is_asked,
     sparse,
+    sparse_by_page,
     strings,
     table,
     white_space,
@@ -80,7 +82,8 @@ def _parts(step: Step) -> list[Step]:
         cleaned = plain | {"lowercase": False}
         lower = [{"type": "Lowercase"}] if step["lowercase"] else []
         return [cleaned, {"type": "NFD"}, {"type": "Marks"}, *lower]
-    if step["type"] == "Replace" and len(step["pattern"].get("String", "")) == 1:
+    character = step["pattern"].get("String", "") if step["type"] == "Replace" else ""
+    if len(character) == 1 and is_asked(ord(character)):
         return [step | {"type": "Character"}]
     return [step]
 
@@ -148,15 +151,13 @@ def _then(first: Mapping[int, str], second: Mapping[int, str]) -> dict[int, str]
     return {code: value for code, value in both.items() if value != chr(code)}
 
 
-def _map_pass(
-    values: Mapping[int, str], contextual: Iterable[int] = ()
-) -> dict[str, Any]:
+def _map_pass(values: Mapping[int, str], contextual: Iterable[int] = ()) -> dict[str, Any]:
     try:
         entries, joined = strings(values, 8)
     except ValueError as error:
         raise Unsupported(str(error)) from error
     entries |= dict.fromkeys(contextual, _CONTEXTUAL)
-    return {"kind": "map", "entries": sparse(entries, np.uint32), "bytes": joined}
+    return {"kind": "map", "entries": sparse_by_page(entries, np.uint32), "bytes": joined}
 
 
 def _fused_pass(
@@ -310,7 +311,7 @@ def _charsmap_pass(charsmap: str) -> dict[str, Any]:
             entries[code] = entries.get(code, 0) | flag
     return {
         "kind": "charsmap",
-        "entries": sparse(entries, np.uint32),
+        "entries": sparse_by_page(entries, np.uint32),
         "bytes": joined,
         "units": np.frombuffer(content[4 : 4 + size], dtype="<u4").astype(np.uint32),
         # Strings end with a zero.

@@ -30,20 +30,23 @@ class Original:
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Tokenizer) -> "Original":
-        """Take over a tokenizer that is parsed already.
+        """Share a tokenizer that is parsed already.
 
         Parameters
         ----------
         tokenizer : tokenizers.Tokenizer
-            The tokenizer. Its truncation and padding are disabled; it must not be modified later.
+            The tokenizer, which must not be modified later. If it truncates or pads, it is copied,
+            which takes seconds for a large one.
 
         Returns
         -------
         original : Original
             The tokenizer.
         """
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        if tokenizer.truncation is not None or tokenizer.padding is not None:
+            tokenizer = Tokenizer.from_str(tokenizer.to_str())
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
         original = cls(tokenizer.to_str())
         original.tokenizer = tokenizer
         return original
