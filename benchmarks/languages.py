@@ -35,6 +35,7 @@ from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import compose
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 
@@ -132,8 +133,8 @@ class Family:
         tokenizer.no_truncation()
         self.content = tokenizer.to_str()
         self.n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
-        self.vocabulary: Vocabulary = usable_tokens(tokenizer)
-        self.composition = compose(self.vocabulary.tokenizer)
+        self.vocabulary: Vocabulary = usable_tokens(Original.from_tokenizer(tokenizer))
+        self.composition = compose(self.vocabulary.original.state())
         rng = np.random.default_rng(0)
         self.vectors: NDArray[np.float32] = rng.standard_normal(
             (self.n_ids, N_COLUMNS), dtype=np.float32
