@@ -37,8 +37,9 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer, Pooler
-from sklearn_static._serve.cuts import cut_rule
+from sklearn_static._serve.composition import compose
 from sklearn_static._serve.documents import as_documents, batches
+from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import StaticTable
 
 MODEL = str(get_model_path())
@@ -212,10 +213,11 @@ def tokenizers_table(
     header = ("new documents, 30,000 tokens", "tokens", "M words/s", "tokenizer alone", "ratio")
     with tables.table("speed_tokenizers", *header) as add:
         for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
-            vocabulary = usable_tokens(tokenizer)
+            vocabulary = usable_tokens(Original.from_tokenizer(tokenizer))
+            composition = compose(vocabulary.original.state())
             vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
             copies = [
-                StaticTable(FastTokenizer(vocabulary, cut_rule(tokenizer)), vectors)
+                StaticTable(FastTokenizer(vocabulary, composition), vectors)
                 for _ in range(rounds + 1)
             ]
             for table in copies:
