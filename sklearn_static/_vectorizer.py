@@ -599,9 +599,7 @@ default="auto"
         # These parameters may have been set after fit.
         chosen = {name: getattr(self, name) for name in _OF_TRANSFORM}
         if any(chosen[name] is not default for name, default in _DEFAULTS_OF_TRANSFORM.items()):
-            validate_parameter_constraints(
-                _OF_TRANSFORM, chosen, caller_name=type(self).__name__
-            )
+            validate_parameter_constraints(_OF_TRANSFORM, chosen, caller_name=type(self).__name__)
         return self._transform(as_documents(X, missing=self.missing))
 
     def _fit(self, documents: list[str]) -> Self:

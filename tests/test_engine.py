@@ -111,9 +111,7 @@ class TestTokens:
     def test_huge_documents(self, family, size):
         text = " ".join(corpus())
         documents = [(text * (size // len(text) + 1))[:size], "x" * (size // 10), " " * size]
-        assert_exact(
-            engine(vocabulary(family)), vocabulary(family), documents
-        )
+        assert_exact(engine(vocabulary(family)), vocabulary(family), documents)
 
     @pytest.mark.parametrize(
         "normalizer",
@@ -251,9 +249,7 @@ class TestFeatures:
             pairs = Bigrams(rng.permutation(distinct)[:n_bigrams].astype(np.int32), len(words))
         vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
         vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # including subnormal float16
-        return StaticTable.from_vectors(
-            engine(words), vectors, quantize, pairs
-        )
+        return StaticTable.from_vectors(engine(words), vectors, quantize, pairs)
 
     @pytest.mark.parametrize("family", ["bert", "roberta"])
     @pytest.mark.parametrize("norm", ["l2", None])

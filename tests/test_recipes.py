@@ -465,7 +465,9 @@ class TestTheCheckOfTheEngine:
         tokenizer = change("roberta", normalizer=Replace(" the ", " "))
         vocabulary = usable(tokenizer)
         vectors = np.random.default_rng(0).standard_normal((len(vocabulary), 4))
-        wrong = FastTokenizer(vocabulary, engine(usable(FAMILIES["roberta"].tokenizer())).composition)
+        wrong = FastTokenizer(
+            vocabulary, engine(usable(FAMILIES["roberta"].tokenizer())).composition
+        )
         return StaticTable.from_vectors(wrong, vectors.astype(np.float32), None)
 
     def test_the_engine_is_used_as_long_as_it_agrees(self, table):

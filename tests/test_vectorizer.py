@@ -234,7 +234,9 @@ class TestTransform:
             tokens = published.encode(text, add_special_tokens=False).tokens
             assert rows.tolist() == [row_of_token[t] for t in tokens if t in row_of_token]
 
-    def test_a_tokenizer_that_the_engine_has_no_equivalent_of_reads_all_documents(self, tmp_path, capsys):
+    def test_a_tokenizer_that_the_engine_has_no_equivalent_of_reads_all_documents(
+        self, tmp_path, capsys
+    ):
         folder = save_sentence_transformer("roberta", tmp_path)
         path = str(folder / "tokenizer.json")
         tokenizer = Tokenizer.from_file(path)

@@ -18,12 +18,13 @@ Table = dict[str, NDArray[Any]]
 
 N_CODE_POINTS = 0x110000
 # Characters that are asked one by one. Above them are unassigned and private code points only;
-# there, the first of each page of 256 stands for all.
+# there, the first of each page of 256 stands for all, but for those that are no characters.
 _UNASSIGNED, _TAGS = 0x34000, range(0xE0000, 0xE1000)
 _ASKED = np.array(
     sorted(
         {*range(0xD800), *range(0xE000, _UNASSIGNED), *_TAGS}
         | set(range(_UNASSIGNED, N_CODE_POINTS, 256))
+        | {plane << 16 | last for plane in range(3, 17) for last in (0xFFFE, 0xFFFF)}
     )
 )
 # Which of these stands for each code point. Surrogates cannot occur in a document.
@@ -149,49 +150,63 @@ def categories() -> NDArray[np.str_]:
     return np.array([unicodedata.category(c) for c in characters()])[_PLACES]
 
 
-def _asked(candidates: NDArray[np.bool_], ask: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """Ask for certain, run by run, which of some candidates are in a set.
-
-    `ask` says whether all characters of a text are in the set.
-    """
+def _split_by(split: Any) -> NDArray[np.bool_]:
+    """Ask which characters a splitter removes, by halves of texts that it removes in part."""
     text = characters()
-    chosen = candidates[_ASKED]
-    edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
-    result = np.zeros(len(text), dtype=bool)
-    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    while runs:
-        start, stop = runs.pop()
-        if ask(text[start:stop]):
-            result[start:stop] = True
-        elif stop - start > 1:
+    removed = np.zeros(len(text), dtype=bool)
+    # No version of Unicode has anything but letters in the blocks that are left out.
+    parts = [
+        (start, min(start + _BLOCK, stop))
+        for first, stop in _runs(~_is_in(_IDEOGRAPHS))
+        for start in range(first, stop, _BLOCK)
+    ]
+    while parts:
+        start, stop = parts.pop()
+        left = split.pre_tokenize_str(text[start:stop])
+        if not left:
+            removed[start:stop] = True
+        elif left[0][1] != (0, stop - start):
             middle = (start + stop) // 2
-            runs += [(start, middle), (middle, stop)]
-    return result[_PLACES]
+            parts += [(start, middle), (middle, stop)]
+    return removed[_PLACES]
+
+
+_IDEOGRAPHS = (range(0x3400, 0xA000), range(0xAC00, 0xD7A4), range(0x20000, 0x2A6D7))
+
+
+def _is_in(ranges: Iterable[range]) -> NDArray[np.bool_]:
+    is_in = np.zeros(N_CODE_POINTS, dtype=bool)
+    for part in ranges:
+        is_in[part.start : part.stop] = True
+    return is_in
+
+
+def _runs(chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return where runs of chosen characters begin and end in `characters`."""
+    edges = np.flatnonzero(np.diff(chosen[_ASKED], prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @cache
 def white_space() -> NDArray[np.bool_]:
     """Return which code points are white space for the splitters that are no patterns."""
-    split = pre_tokenizers.WhitespaceSplit()
-    python = np.array([c.isspace() for c in characters()])[_PLACES]
-    return _asked(members(r"\s") | python, lambda text: not split.pre_tokenize_str(text))
+    return _split_by(pre_tokenizers.WhitespaceSplit())
 
 
 @cache
 def punctuation() -> NDArray[np.bool_]:
     """Return which code points are punctuation for BERT."""
-    split = pre_tokenizers.Punctuation("removed")
-    candidates = members(r"[\p{P}$+<=>^`|~]") | np.char.startswith(categories(), "P")
-    return _asked(candidates, lambda text: not split.pre_tokenize_str(text))
+    return _split_by(pre_tokenizers.Punctuation("removed"))
 
 
 @cache
 def numbers() -> NDArray[np.bool_]:
     """Return which code points are numbers for the splitter of digits."""
-    split = pre_tokenizers.Digits(individual_digits=True)
-    candidates = members(r"\p{N}") | np.char.startswith(categories(), "N")
-    return _asked(
-        candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == len(text) + 2
+    # Between digits, which are numbers of course, a run of numbers is one piece.
+    split = pre_tokenizers.Digits(individual_digits=False)
+    return _asked_by_runs(
+        members(r"\p{N}") | np.char.startswith(categories(), "N"),
+        lambda text: len(split.pre_tokenize_str(f"0{text}0")) == 1,
     )
 
 
@@ -202,7 +217,25 @@ def word_characters() -> NDArray[np.bool_]:
     candidates = members(r"\w") | np.char.startswith(categories(), "M")
     candidates |= np.array([c.isalnum() for c in characters()])[_PLACES]
     candidates[[0x200C, 0x200D]] = True
-    return _asked(candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == 1)
+    return _asked_by_runs(candidates, lambda text: len(split.pre_tokenize_str(f"a{text}a")) == 1)
+
+
+def _asked_by_runs(candidates: NDArray[np.bool_], ask: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Ask, run by run, which candidates are in a set.
+
+    `ask` says whether all characters of a text are in the set.
+    """
+    text = characters()
+    result = np.zeros(len(text), dtype=bool)
+    runs = _runs(candidates)
+    while runs:
+        start, stop = runs.pop()
+        if ask(text[start:stop]):
+            result[start:stop] = True
+        elif stop - start > 1:
+            middle = (start + stop) // 2
+            runs += [(start, middle), (middle, stop)]
+    return result[_PLACES]
 
 
 def component(normalizer: Any = None, pre_tokenizer: Any = None) -> Tokenizer:

@@ -23,9 +23,10 @@ public:
 // Replaces each character by a string of its own.
 class MapPass : public Pass {
 public:
-    static constexpr uint32_t kKeep = 0, kContextual = 0xFFFFFFFF;
+    static constexpr uint32_t kKeep = 0, kContextual = 0xFFFFFFFF, kSpaced = 0xFFFFFF00;
 
-    // For each character kKeep, kContextual, or where its string begins, and 1 + its size.
+    // For each character kKeep, kContextual, kSpaced (between spaces, as BERT does with ideographs),
+    // or where its string begins << 8, and 1 + its size.
     CharacterTable<uint32_t> entries;
     View<uint8_t> bytes;
 
@@ -36,7 +37,7 @@ public:
             const uint32_t entry = entries[c];
             bytes_of_ascii_[c] = uint8_t(c);
             if (entry != kKeep)
-                bytes_of_ascii_[c] = entry != kContextual && (entry & 0xFF) == 2 ? bytes[entry >> 8] : 0;
+                bytes_of_ascii_[c] = entry < kSpaced && (entry & 0xFF) == 2 ? bytes[entry >> 8] : 0;
             if (c < 0x20 || c == 0x7F) continue;
             const bool is_upper = c >= 'A' && c <= 'Z';
             keeps = keeps && bytes_of_ascii_[c] == c;
@@ -87,6 +88,12 @@ private:
                 while (p < q) *o++ = *p++;
             } else if (entry == kContextual) {
                 return false;
+            } else if (entry == kSpaced) {
+                out.end_at(o);
+                o = out.reserve(2 + size_t(end - p) + 8);
+                *o++ = ' ';
+                while (p < q) *o++ = *p++;
+                *o++ = ' ';
             } else {
                 const size_t size = (entry & 0xFF) - 1;
                 if (size > size_t(q - p)) {

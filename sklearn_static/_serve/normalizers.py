@@ -23,7 +23,7 @@ from sklearn_static._serve.characters import (
 from sklearn_static._serve.patterns import Unsupported, compile_pattern
 
 # Entries of the tables; as in normalizer.hpp.
-_CONTEXTUAL = 0xFFFFFFFF
+_CONTEXTUAL, _SPACED = 0xFFFFFFFF, 0xFFFFFF00
 _CHANGES, _BOUNDARY, _HANGUL = 1, 2, 0xFC
 _JOINS, _PREPENDS, _CONTROL, _PICTURE = 1 << 8, 1 << 9, 1 << 10, 1 << 11
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
@@ -152,10 +152,15 @@ def _then(first: Mapping[int, str], second: Mapping[int, str]) -> dict[int, str]
 
 
 def _map_pass(values: Mapping[int, str], contextual: Iterable[int] = ()) -> dict[str, Any]:
+    spaced = {
+        code for code, value in values.items() if len(value) == 3 and value == f" {chr(code)} "
+    }
+    others = {code: value for code, value in values.items() if code not in spaced}
     try:
-        entries, joined = strings(values, 8)
+        entries, joined = strings(others, 8)
     except ValueError as error:
         raise Unsupported(str(error)) from error
+    entries |= dict.fromkeys(spaced, _SPACED)
     entries |= dict.fromkeys(contextual, _CONTEXTUAL)
     return {"kind": "map", "entries": sparse_by_page(entries, np.uint32), "bytes": joined}
 
