@@ -9,29 +9,46 @@
 
 namespace sklearn_static {
 
-struct MergeSlot {
-    int32_t first, second;  // -1: free
-    int32_t rank;
-    int32_t merged;
-};
-
-inline size_t slot_of_pair(int32_t first, int32_t second, size_t n_slots) {
-    uint64_t h = (uint64_t(uint32_t(first)) << 32 | uint32_t(second)) * 0x9E3779B97F4A7C15u;
-    h ^= h >> 32;
-    h *= 0xD6E8FEB86659FD93u;
-    return static_cast<size_t>(((h >> 32) * uint64_t(n_slots)) >> 32);
-}
-
-// Pairs of symbols, in a hash table that is built once.
+// Pairs of symbols in a hash table that is built once: a slot has the two symbols and their rank.
 struct Merges {
-    View<MergeSlot> slots;
+    static constexpr uint64_t kFree = ~uint64_t(0);
+    static constexpr int32_t kNoRank = INT32_MAX;
+    static constexpr int kRankBits = 20, kSymbolBits = 22;
 
-    const MergeSlot* find(int32_t first, int32_t second) const {
-        size_t i = slot_of_pair(first, second, slots.size);
-        for (;; i = i + 1 == slots.size ? 0 : i + 1) {
-            const MergeSlot& slot = slots[i];
-            if (slot.first == first && slot.second == second) return &slot;
-            if (slot.first < 0) return nullptr;
+    View<uint64_t> slots;
+    View<int32_t> merged;  // the symbol that results, by rank
+    // The ranks for two symbols below 256, which are bytes in most vocabularies: a table that stays
+    // in the processor's cache, for the first look at each pair.
+    View<int32_t> small;
+    // A bit for the hash of each pair: most pairs have no rank, and this is a tenth of the slots.
+    View<uint64_t> filter;
+
+    static uint64_t key_of(int32_t first, int32_t second) {
+        return uint64_t(uint32_t(first)) << kSymbolBits | uint32_t(second);
+    }
+
+    static uint64_t hash_of(uint64_t key) {
+        uint64_t h = key * 0x9E3779B97F4A7C15u;
+        h ^= h >> 32;
+        return h * 0xD6E8FEB86659FD93u;
+    }
+
+    static size_t slot_of(uint64_t hash, size_t n_slots) {
+        return static_cast<size_t>(((hash >> 32) * uint64_t(n_slots)) >> 32);
+    }
+
+    // Of a filter of n words, which is a power of two.
+    static size_t bit_of(uint64_t hash, size_t n) { return (hash >> 7) & (64 * n - 1); }
+
+    int32_t rank(int32_t first, int32_t second) const {
+        if ((uint32_t(first) | uint32_t(second)) < 256) return small[size_t(first) << 8 | second];
+        const uint64_t key = key_of(first, second), hash = hash_of(key);
+        const size_t bit = bit_of(hash, filter.size);
+        if (!(filter[bit >> 6] >> (bit & 63) & 1)) return kNoRank;
+        for (size_t i = slot_of(hash, slots.size);; i = i + 1 == slots.size ? 0 : i + 1) {
+            if (slots[i] >> kRankBits == key)
+                return static_cast<int32_t>(slots[i] & ((1 << kRankBits) - 1));
+            if (slots[i] == kFree) return kNoRank;
         }
     }
 };
@@ -48,36 +65,40 @@ public:
     bool is_byte_level = false;   // whether an unknown byte, not its character, is unknown
     int32_t unknown_id = -1;      // -1: unknown characters are dropped
     bool fuses_unknown = false;
+
+    // Bytes are merged into characters before anything else happens to them, where that is certain:
+    // the rank of a character is that of the last merge of its own bytes (-1 if there is none), and
+    // a merge across the boundary of two characters, with a part of either, has at least the rank
+    // that is given for the last byte before and the first byte after the boundary. If this is
+    // higher on both sides, no such merge can come first; merges with the whole character are later
+    // ones anyway. Empty unless symbols are bytes.
+    CharacterTable<int32_t> ranks;
+    View<int32_t> boundary_ranks;
+
     // A bit for (a hash of) each two characters that a merge may join. A piece may be cut between
     // two characters without such a bit; none if pieces are not cut.
     View<uint64_t> joined;
     bool cuts = false;
-    bool cuts_at_unknown = false;  // whether every character has symbols of its own
-
-    static uint64_t pair_of_characters(uint32_t x, uint32_t y) {
-        return (uint64_t(x) * 0x9E3779B1u ^ uint64_t(y) * 0x85EBCA6Bu) >> 3;
-    }
-
-    bool may_join(uint32_t x, uint32_t y) const {
-        const uint64_t bit = pair_of_characters(x, y) & (64 * joined.size - 1);
-        return joined[bit >> 6] >> (bit & 63) & 1;
-    }
+    bool cuts_at_unknown = false;    // whether every character has symbols of its own
+    bool has_words_in_parts = true;  // whether `words` holds for a part of a piece, too
 
     void split(Text piece, Scratch& scratch, std::vector<int32_t>& ids) const override {
         if (!cuts) return merge(piece, scratch, ids);
-        const uint8_t* p = piece.data;
-        const uint8_t* const end = p + piece.size;
-        const uint8_t* start = p;
+        const uint8_t* const end = piece.data + piece.size;
+        const uint8_t* start = piece.data;
+        const uint8_t* p = start;
         uint32_t previous = decode(p);
+        bool previous_is_unit = is_unit(previous, start, p, piece);
         while (p < end) {
             const uint8_t* q = p;
             const uint32_t c = decode(q);
-            if (!may_join(previous, c) &&
-                (cuts_at_unknown || (symbols[0][previous] >= 0 && symbols[0][c] >= 0))) {
+            const bool is_now_unit = is_unit(c, p, q, piece);
+            if (is_now_unit && previous_is_unit && !may_join(previous, c)) {
                 read_part({start, size_t(p - start)}, piece, scratch, ids);
                 start = p;
             }
             previous = c;
+            previous_is_unit = is_now_unit;
             p = q;
         }
         read_part({start, size_t(end - start)}, piece, scratch, ids);
@@ -86,14 +107,38 @@ public:
 private:
     static constexpr size_t kFew = 96;  // symbols of which the best pair is searched for each time
 
+    bool may_join(uint32_t x, uint32_t y) const {
+        const uint64_t hash = (uint64_t(x) * 0x9E3779B1u ^ uint64_t(y) * 0x85EBCA6Bu) >> 3;
+        const uint64_t bit = hash & (64 * joined.size - 1);
+        return joined[bit >> 6] >> (bit & 63) & 1;
+    }
+
+    // Whether a character is a symbol before it is merged with anything else.
+    bool is_unit(uint32_t c, const uint8_t* p, const uint8_t* q, Text piece) const {
+        if (!is_byte_level) return cuts_at_unknown || symbols[0][c] >= 0;
+        return symbols[0][c] >= 0 && is_certain(c, p, q, piece);
+    }
+
+    // For a character from p to q of several bytes that are merged into it if it is alone.
+    bool is_certain(uint32_t c, const uint8_t* p, const uint8_t* q, Text piece) const {
+        if (c < 0x80) return true;
+        const int32_t rank = ranks[c];
+        return (p == piece.data || boundary_ranks[size_t(p[-1]) << 8 | p[0]] > rank) &&
+               (q == piece.data + piece.size || boundary_ranks[size_t(q[-1]) << 8 | q[0]] > rank);
+    }
+
     void read_part(Text part, Text piece, Scratch& scratch, std::vector<int32_t>& ids) const {
         if (part.size == piece.size) return merge(part, scratch, ids);
-        if (const int32_t* id = words.find(part)) {
-            ids.push_back(*id);
-            return;
+        const Key key = Key::of(part.data, part.size);
+        const uint64_t hash = key.hash();
+        if (has_words_in_parts) {
+            if (const int32_t* id = words.find(key, hash, part.data)) {
+                ids.push_back(*id);
+                return;
+            }
         }
         if (part.size > Pieces::kMaxBytes) return merge(part, scratch, ids);
-        const Pieces::Probe probe = scratch.pieces.probe(part.data, part.size);
+        const Pieces::Probe probe = scratch.pieces.probe(part.data, part.size, hash);
         size_t n_ids;
         if (const int32_t* found = scratch.pieces.find(probe, n_ids)) {
             ids.insert(ids.end(), found, found + n_ids);
@@ -109,8 +154,8 @@ private:
         word.clear();
         add_symbols(piece, word);
         const size_t n = word.size() <= kFew ? merge_few(word.data(), word.size())
-                                            : merge_many(word.data(), word.size());
-        for (size_t i = 0; i < n; ++i) ids.push_back(word[i]);
+                                             : merge_many(word.data(), word.size());
+        ids.insert(ids.end(), word.begin(), word.begin() + n);
     }
 
     void add_symbols(Text piece, std::vector<int32_t>& word) const {
@@ -133,7 +178,7 @@ private:
             const uint8_t* q = p;
             const uint32_t c = decode(q);
             const int32_t id = symbols[place_of(p, q)][c];
-            if (id >= 0) {
+            if (id >= 0 && (!is_byte_level || is_certain(c, p, q, piece))) {
                 add_known(id);
             } else if (id == kUnknown) {
                 add_unknown();
@@ -157,32 +202,30 @@ private:
         if (has_unknown) word.push_back(unknown_id);
     }
 
-    size_t merge_few(int32_t* word, size_t n) const {
-        static constexpr int32_t kNone = INT32_MAX;
-        int32_t ranks[kFew], merged[kFew];
-        const auto look_up = [&](size_t i) {
-            const MergeSlot* found = merges.find(word[i], word[i + 1]);
-            ranks[i] = found ? found->rank : kNone;
-            merged[i] = found ? found->merged : 0;
+    size_t merge_few(int32_t* symbols, size_t n) const {
+        // Padded, since symbols are moved four at a time.
+        int32_t word[kFew + 4], ranks[kFew + 4];
+        if (n) std::memcpy(word, symbols, n * sizeof(*word));
+        const auto remove = [&](int32_t* values, size_t place) {
+            for (size_t i = place; i + 1 < n; i += 4) std::memcpy(values + i, values + i + 1, 16);
         };
-        for (size_t i = 0; i + 1 < n; ++i) look_up(i);
+        for (size_t i = 0; i + 1 < n; ++i) ranks[i] = merges.rank(word[i], word[i + 1]);
         while (n > 1) {
-            int32_t best_rank = kNone;
-            for (size_t i = 0; i + 1 < n; ++i) best_rank = std::min(best_rank, ranks[i]);
-            if (best_rank == kNone) break;
+            int32_t best_rank = ranks[0];
             size_t best = 0;
-            while (ranks[best] != best_rank) ++best;
-            word[best] = merged[best];
-            --n;
-            const size_t n_after = n - best - 1;
-            std::memmove(word + best + 1, word + best + 2, n_after * sizeof(*word));
-            if (n_after) {
-                std::memmove(ranks + best, ranks + best + 1, n_after * sizeof(*ranks));
-                std::memmove(merged + best, merged + best + 1, n_after * sizeof(*merged));
-                look_up(best);
+            for (size_t i = 1; i + 1 < n; ++i) {
+                best = ranks[i] < best_rank ? i : best;
+                best_rank = std::min(best_rank, ranks[i]);
             }
-            if (best > 0) look_up(best - 1);
+            if (best_rank == Merges::kNoRank) break;
+            word[best] = merges.merged[size_t(best_rank)];
+            remove(word, best + 1);
+            remove(ranks, best);
+            --n;
+            if (best + 1 < n) ranks[best] = merges.rank(word[best], word[best + 1]);
+            if (best > 0) ranks[best - 1] = merges.rank(word[best - 1], word[best]);
         }
+        if (n) std::memcpy(symbols, word, n * sizeof(*word));
         return n;
     }
 
@@ -195,7 +238,7 @@ private:
         struct Candidate {
             int32_t rank;
             uint32_t place;
-            int32_t first, second, merged;
+            int32_t first, second;
             bool operator<(const Candidate& other) const {
                 return rank != other.rank ? rank > other.rank : place > other.place;
             }
@@ -207,9 +250,8 @@ private:
         std::vector<Candidate> candidates;
         const auto candidate = [&](uint32_t i, Candidate& c) {
             const int32_t first = list[i].id, second = list[list[i].next].id;
-            const MergeSlot* found = merges.find(first, second);
-            if (found) c = {found->rank, i, first, second, found->merged};
-            return found != nullptr;
+            c = {merges.rank(first, second), i, first, second};
+            return c.rank != Merges::kNoRank;
         };
         Candidate c;
         for (uint32_t i = 0; i + 1 < n; ++i)
@@ -222,7 +264,7 @@ private:
             if (left.id != best.first || left.next == kEnd || list[left.next].id != best.second)
                 continue;  // one of them was merged in the meantime
             Symbol& right = list[left.next];
-            left.id = best.merged;
+            left.id = merges.merged[size_t(best.rank)];
             right.id = -1;
             left.next = right.next;
             if (left.next != kEnd) {

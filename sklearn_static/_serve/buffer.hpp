@@ -38,6 +38,8 @@ public:
         return data_ + size_;
     }
 
+    bool has_room(size_t n) const { return size_ + n + kPadding <= capacity_; }
+
     void append(const uint8_t* p, size_t n) {
         uint8_t* out = reserve(n);
         if (n) std::memcpy(out, p, n);

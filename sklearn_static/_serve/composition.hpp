@@ -19,8 +19,7 @@ struct Reader {
     Buffer document, normalized, other;
     Splitter::Buffers buffers;
 
-    Reader(uint64_t seed, size_t n_entries, size_t n_steps)
-        : scratch(seed, n_entries), buffers(n_steps) {}
+    Reader(size_t n_entries, size_t n_steps) : scratch(n_entries), buffers(n_steps) {}
 
     // Keeps no more memory than usual documents need.
     void shrink() {
@@ -50,10 +49,13 @@ public:
         bool is_exact = true;
         const Text text = reader.document.text();
         const auto piece = [&](const uint8_t* p, const uint8_t* end) {
-            model->read({p, size_t(end - p)}, reader.scratch, ids);
+            model->add({p, size_t(end - p)}, reader.scratch, ids);
             return ids.size() < limit;
         };
+        // Before a buffer is written again, no piece in it may wait.
+        const auto flush = [&] { model->flush(reader.scratch, ids); };
         const auto token = [&](int32_t id) {
+            flush();
             ids.push_back(id);
             return ids.size() < limit;
         };
@@ -62,16 +64,17 @@ public:
             size_t first = is_first ? size_of_character(*p) : 0;
             Text normalized{p, size_t(end - p)};
             if (!passes.empty()) {
+                flush();
                 if (!normalize(normalized, first, reader)) return is_exact = false;
-                normalized = reader.normalized.text();
             }
             const uint8_t* first_end = normalized.data + first;
             return added_split(added_normalized, normalized, token,
                                [&](const uint8_t* begin, const uint8_t* stop) {
                                    return splitter.split({begin, size_t(stop - begin)}, first_end,
-                                                         reader.buffers, piece);
+                                                         reader.buffers, piece, flush);
                                });
         });
+        flush();
         if (!is_exact) ids.resize(n_before);
         return is_exact;
     }
@@ -84,9 +87,10 @@ private:
         return added.split(text, between, token);
     }
 
-    // Puts the normalized text into `reader.normalized`.
-    bool normalize(Text text, size_t& first, Reader& reader) const {
+    // Normalizes a text, if there is anything to do into `reader.normalized`.
+    bool normalize(Text& text, size_t& first, Reader& reader) const {
         for (const auto& pass : passes) {
+            if (pass->keeps(text)) continue;
             reader.other.reset(text.size);
             if (!pass->run(text, reader.other, first)) return false;
             reader.other.finish();

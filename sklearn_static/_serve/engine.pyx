@@ -18,8 +18,6 @@ from libcpp.memory cimport unique_ptr
 from libcpp.utility cimport move
 from libcpp.vector cimport vector
 
-import os
-
 import numpy as np
 
 cdef extern from "Python.h":
@@ -56,12 +54,10 @@ cdef extern from "words.hpp" namespace "sklearn_static" nogil:
         int32_t value
 
     cdef cppclass Words:
-        View[uint8_t] tags
         View[WordSlot] slots
         View[uint8_t] bytes
 
     cdef cppclass WordsBuilder:
-        vector[uint8_t] tags
         vector[WordSlot] slots
         vector[uint8_t] bytes
         void reserve(size_t n) except +
@@ -72,6 +68,7 @@ cdef extern from "pattern.hpp" namespace "sklearn_static" nogil:
         CharacterTable[uint8_t] classes
         View[uint16_t] next
         View[uint8_t] can_begin
+        View[uint8_t] skips
         size_t n_classes
 
 cdef extern from "normalizer.hpp" namespace "sklearn_static" nogil:
@@ -173,11 +170,19 @@ cdef extern from "unigram.hpp" namespace "sklearn_static" nogil:
         double unknown_score
 
 cdef extern from "bpe.hpp" namespace "sklearn_static" nogil:
-    struct MergeSlot:
-        int32_t merged
-
     cdef cppclass Merges:
-        View[MergeSlot] slots
+        View[uint64_t] slots
+        View[int32_t] merged
+        View[int32_t] small
+        View[uint64_t] filter
+        @staticmethod
+        uint64_t key_of(int32_t first, int32_t second)
+        @staticmethod
+        uint64_t hash_of(uint64_t key)
+        @staticmethod
+        size_t slot_of(uint64_t hash, size_t n_slots)
+        @staticmethod
+        size_t bit_of(uint64_t hash, size_t n)
 
     cdef cppclass Bpe(Model):
         Merges merges
@@ -187,16 +192,18 @@ cdef extern from "bpe.hpp" namespace "sklearn_static" nogil:
         cbool is_byte_level
         int32_t unknown_id
         cbool fuses_unknown
+        CharacterTable[int32_t] ranks
+        View[int32_t] boundary_ranks
         View[uint64_t] joined
         cbool cuts
         cbool cuts_at_unknown
+        cbool has_words_in_parts
 
-    size_t slot_of_pair(int32_t first, int32_t second, size_t n_slots)
 
 cdef extern from "composition.hpp" namespace "sklearn_static" nogil:
     cdef cppclass Reader:
         Scratch scratch
-        Reader(uint64_t seed, size_t n_entries, size_t n_steps) except +
+        Reader(size_t n_entries, size_t n_steps) except +
         void shrink()
 
     cdef cppclass CppComposition "sklearn_static::Composition":
@@ -365,7 +372,6 @@ cdef class _Assembly:
         cdef Words words
         words.slots.data = <const WordSlot*> self.array(table["slots"], np.uint64, &words.slots.size)
         words.slots.size = words.slots.size * sizeof(uint64_t) // sizeof(WordSlot)
-        words.tags = self.bytes(table["tags"])
         words.bytes = self.bytes(table["bytes"])
         return words
 
@@ -374,6 +380,7 @@ cdef class _Assembly:
         pattern.classes = self.characters8(part["classes"])
         pattern.next = self.uint16(part["next"])
         pattern.can_begin = self.bytes(part["can_begin"])
+        pattern.skips = self.bytes(part["skips"])
         pattern.n_classes = part["n_classes"]
         return pattern
 
@@ -489,14 +496,20 @@ cdef class _Assembly:
             return unigram
         bpe = new Bpe()
         bpe.words = self.words(part["words"])
-        bpe.merges.slots.data = <const MergeSlot*> self.array(part["merges"], np.uint64, &bpe.merges.slots.size)
-        bpe.merges.slots.size = bpe.merges.slots.size * sizeof(uint64_t) // sizeof(MergeSlot)
+        bpe.merges.slots = self.uint64(part["merges"]["slots"])
+        bpe.merges.merged = self.int32(part["merges"]["merged"])
+        bpe.merges.small = self.int32(part["merges"]["small"])
+        bpe.merges.filter = self.uint64(part["merges"]["filter"])
         bpe.has_places = len(part["places"]) > 1
         for i, place in enumerate(part["places"]):
             bpe.symbols[i] = self.symbols(place["symbols"])
             bpe.id_of_byte[i] = self.int32(place["id_of_byte"])
         bpe.is_byte_level = part["byte_level"]
         bpe.cuts_at_unknown = part["cuts_at_unknown"]
+        bpe.has_words_in_parts = part["has_words_in_parts"]
+        if part["ranks"] is not None:
+            bpe.ranks = self.symbols(part["ranks"])
+            bpe.boundary_ranks = self.int32(part["boundary_ranks"])
         bpe.unknown_id = -1 if part["unknown_id"] is None else part["unknown_id"]
         bpe.fuses_unknown = part["fuses_unknown"]
         bpe.joined = self.uint64(part["joined"])
@@ -591,7 +604,7 @@ cdef class FastTokenizer:
             reader = self.readers.back()
             self.readers.pop_back()
         else:
-            reader = new Reader(_random_seed(), _N_PIECES, self.engine.splitter.steps.size())
+            reader = new Reader(_N_PIECES, self.engine.splitter.steps.size())
         try:
             with nogil:
                 for i in range(texts.size()):
@@ -626,10 +639,6 @@ cdef class FastTokenizer:
 cdef size_t _N_PIECES = 1 << 16
 # Readers that are kept for later calls: as many as threads that usually call at the same time.
 cdef size_t _N_READERS = 16
-
-
-cdef uint64_t _random_seed():
-    return int.from_bytes(os.urandom(8), "little")
 
 
 _BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
@@ -711,7 +720,6 @@ def build_words(strings, values):
     for i in range(texts.size()):
         builder.add(texts[i], data[i])
     return {
-        "tags": _copied(builder.tags.data(), builder.tags.size(), np.uint8),
         "slots": _copied(builder.slots.data(), builder.slots.size() * sizeof(WordSlot), np.uint64),
         "bytes": _copied(builder.bytes.data(), builder.bytes.size(), np.uint8),
     }
@@ -728,24 +736,42 @@ def build_merges(merges):
 
     Returns
     -------
-    slots : ndarray of uint64
-        The table.
+    merges : dict of str to ndarray
+        The arrays.
+
+    Raises
+    ------
+    ValueError
+        If there are too many merges, or if an id is too large.
     """
-    cdef size_t n_slots = 2 * len(merges) + 2, i, n = len(merges), rank
-    slots = np.full((n_slots, 4), -1, dtype=np.int32)
+    cdef size_t n = len(merges), n_slots = 2 * n + 2, i, rank
+    if n >= 1 << 20 or (n and merges.max() >= 1 << 22):
+        raise ValueError("There are too many merges, or an id is too large.")
+    slots = np.full(n_slots, np.iinfo(np.uint64).max, dtype=np.uint64)
     cdef _Buffer buffer = _Buffer(slots, True), given = _Buffer(merges)
-    cdef int32_t* data = <int32_t*> buffer.view.buf
+    cdef uint64_t* data = <uint64_t*> buffer.view.buf
+    cdef size_t n_words = 16, bit
+    while 64 * n_words < 8 * n:
+        n_words *= 2
+    filter_words = np.zeros(n_words, dtype=np.uint64)
+    cdef _Buffer filter_buffer = _Buffer(filter_words, True)
+    cdef uint64_t* words = <uint64_t*> filter_buffer.view.buf
+    cdef uint64_t free = <uint64_t> -1, key, hash
     cdef int32_t* merge
     for rank in range(n):
         merge = <int32_t*> given.view.buf + 3 * rank
-        i = slot_of_pair(merge[0], merge[1], n_slots)
-        while data[4 * i] >= 0 and not (data[4 * i] == merge[0] and data[4 * i + 1] == merge[1]):
+        key = Merges.key_of(merge[0], merge[1])
+        hash = Merges.hash_of(key)
+        bit = Merges.bit_of(hash, n_words)
+        words[bit >> 6] |= <uint64_t> 1 << (bit & 63)
+        i = Merges.slot_of(hash, n_slots)
+        while data[i] != free and data[i] >> 20 != key:
             i = 0 if i + 1 == n_slots else i + 1
-        data[4 * i] = merge[0]
-        data[4 * i + 1] = merge[1]
-        data[4 * i + 2] = rank
-        data[4 * i + 3] = merge[2]
-    return slots.reshape(-1).view(np.uint64)
+        data[i] = key << 20 | rank
+    is_small = (merges[:, 0] < 256) & (merges[:, 1] < 256)
+    small = np.full(1 << 16, np.iinfo(np.int32).max, dtype=np.int32)
+    small[merges[is_small, 0] << 8 | merges[is_small, 1]] = np.flatnonzero(is_small)
+    return {"slots": slots, "merged": np.ascontiguousarray(merges[:, 2]), "small": small, "filter": filter_words}
 
 
 def single_tokens(model, strings, ids):
@@ -770,7 +796,7 @@ def single_tokens(model, strings, ids):
     buffers = []
     cdef unique_ptr[Model] built
     built.reset((<_Assembly> _Assembly(buffers)).model(model))
-    cdef Reader* reader = new Reader(1, 2, 0)
+    cdef Reader* reader = new Reader(2, 0)
     is_single = np.zeros(len(strings), dtype=np.uint8)
     cdef _Buffer buffer = _Buffer(is_single, True), id_buffer = _Buffer(ids)
     cdef uint8_t* result = <uint8_t*> buffer.view.buf

@@ -1,6 +1,7 @@
 """The model of a tokenizer as the tables of the compiled engine."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from operator import add
 from typing import Any
 
@@ -13,6 +14,9 @@ from sklearn_static._serve.patterns import Unsupported
 
 # As in bpe.hpp.
 _BYTES, _UNKNOWN = -1, -2
+_NO_RANK = np.iinfo(np.int32).max
+# The bytes that UTF-8 contains.
+_BYTES_OF_TEXT = [*range(0xC0), *range(0xC2, 0xF5)]
 # The penalty of an unknown character, as in SentencePiece.
 _UNKNOWN_PENALTY = 10.0
 
@@ -150,38 +154,45 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     merges = np.empty((len(pairs), 3), dtype=np.int32)
     for column, tokens in enumerate((firsts, seconds, map(add, firsts, rests))):
         merges[:, column] = np.fromiter(map(vocabulary.__getitem__, tokens), np.int32, len(pairs))
+    try:
+        table = build_merges(merges)
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
     # For the first symbol of a piece, for others, and for each of them if it is the last one.
     affixes = [("", ""), (prefix, ""), ("", suffix), (prefix, suffix)]
     places = [
         _symbols(model, before, after, byte_level)
         for before, after in affixes[: 4 if prefix or suffix else 1]
     ]
-    cuts = not (byte_level or ignores_merges or prefix or suffix)
     tables = {
         "kind": "BPE",
         "words": _words([]),
-        "merges": build_merges(merges),
+        "merges": table,
         "places": places,
         "byte_level": byte_level,
         "unknown_id": unknown_id,
         "fuses_unknown": bool(model.get("fuse_unk")),
-        "joined": _joined_characters(firsts, seconds) if cuts else np.empty(0, dtype=np.uint64),
-        "cuts": cuts,
+        "ranks": None,
+        "joined": np.empty(0, dtype=np.uint64),
+        "cuts": not (prefix or suffix),
         # Bytes that no UTF-8 contains may be missing.
-        "cuts_at_unknown": bool(
-            (places[0]["id_of_byte"][[*range(0xC0), *range(0xC2, 0xF5)]] >= 0).all()
-        ),
+        "cuts_at_unknown": bool((places[0]["id_of_byte"][_BYTES_OF_TEXT] >= 0).all()),
+        "has_words_in_parts": not ignores_merges,
     }
-    if ignores_merges:
-        return tables | {"words": build_words(*_strings(vocabulary, byte_level))}
+    if tables["cuts"] and byte_level:
+        tables |= _characters_of_bytes(vocabulary, merges, places[0]["symbols"])
+    elif tables["cuts"]:
+        last, first = np.array([[ord(a[-1]), ord(b[0])] for a, b in pairs]).reshape(-1, 2).T
+        tables["joined"] = _joined(last, first)
+    whole = vocabulary
     if suffix:
-        whole = {
-            token.removesuffix(suffix): i
-            for token, i in vocabulary.items()
-            if token.endswith(suffix)
-        }
-        return tables | {"words": _single_tokens(tables, *_strings(whole, byte_level))}
-    return tables | {"words": _single_tokens(tables, *_strings(vocabulary, byte_level))}
+        ends = [token for token in vocabulary if token.endswith(suffix)]
+        whole = {token.removesuffix(suffix): vocabulary[token] for token in ends}
+    if ignores_merges:
+        words = build_words(*_strings(vocabulary, byte_level))
+    else:
+        words = _single_tokens(tables, *_strings(whole, byte_level))
+    return tables | {"words": words}
 
 
 def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[str, Any]:
@@ -217,51 +228,132 @@ def _strings(vocabulary: dict[str, int], byte_level: bool) -> tuple[list[bytes],
     )
 
 
-def _joined_characters(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.uint64]:
+def _joined(last: NDArray[Any], first: NDArray[Any]) -> NDArray[np.uint64]:
     """Return a bit for each pair of characters between which a merge joins two symbols."""
-    joined = set(zip([a[-1] for a in firsts], [b[0] for b in seconds], strict=True))
-    codes = np.array([(ord(x), ord(y)) for x, y in joined], dtype=np.uint64).reshape(-1, 2)
+    codes = np.unique(last.astype(np.uint64) << np.uint64(32) | first.astype(np.uint64))
+    last, first = codes >> np.uint64(32), codes & np.uint64(0xFFFFFFFF)
     n_bits = 1 << 16
     while n_bits < 16 * len(codes):
         n_bits *= 2
-    first, second = codes.T
-    bits = (first * np.uint64(0x9E3779B1) ^ second * np.uint64(0x85EBCA6B)) >> np.uint64(3)
+    bits = (last * np.uint64(0x9E3779B1) ^ first * np.uint64(0x85EBCA6B)) >> np.uint64(3)
     bits &= np.uint64(n_bits - 1)
     is_set = np.zeros(n_bits, dtype=np.uint8)
     is_set[bits] = 1
     return np.packbits(is_set, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def _characters_of_bytes() -> str:
+def _characters_of_bytes(
+    vocabulary: dict[str, int], merges: NDArray[np.int32], symbols: dict[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """Find the characters whose bytes are merged before anything else, as bpe.hpp explains."""
+    n_ids = 1 + max(vocabulary.values())
+    strings: list[bytes] = [b""] * n_ids
+    for string, i in zip(*_all_byte_strings(vocabulary), strict=True):
+        strings[i] = string
+    first_byte = np.array([string[0] if string else 0 for string in strings])
+    last_byte = np.array([string[-1] if string else 0 for string in strings])
+    firsts, lasts = np.array([_ends(string) for string in strings], dtype=np.int64).T
+    is_whole = np.array([_is_utf8(string) for string in strings])
+    rank = np.arange(len(merges), dtype=np.int32)
+    first, second, merged = merges.T
+    # Merges across the boundary of two characters.
+    across = (first_byte[second] & 0xC0) != 0x80
+    in_part = across & ~(is_whole[first] & is_whole[second])
+    boundary_ranks = np.full(1 << 16, _NO_RANK, dtype=np.int32)
+    places = last_byte[first[in_part]] << 8 | first_byte[second[in_part]]
+    np.minimum.at(boundary_ranks, places, rank[in_part])
+    both = across & (lasts[first] >= 0) & (firsts[second] >= 0)
+    # The first merge that uses each symbol.
+    used = np.full(n_ids, _NO_RANK, dtype=np.int32)
+    np.minimum.at(used, first, rank)
+    np.minimum.at(used, second, rank)
+    short = np.array([len(string) <= 3 and not string.isascii() for string in strings])
+    chosen = np.flatnonzero(short[first] & short[second]).tolist()
+    rank_of = {(int(first[i]), int(second[i])): (i, int(merged[i])) for i in chosen}
+    ranks, characters = {}, {}
+    for i in np.flatnonzero(is_whole & (firsts >= 0x80) & (firsts == lasts)).tolist():
+        if len(strings[i]) != len(chr(firsts[i]).encode()):
+            continue
+        last_rank = _last_rank([vocabulary[_CHARACTER_OF_BYTE[b]] for b in strings[i]], i, rank_of)
+        if last_rank is not None and used[i] > last_rank:
+            ranks[int(firsts[i])], characters[int(firsts[i])] = last_rank, i
+    ascii_symbols = {c: int(symbols["pages"][c]) for c in range(128)}
+    return {
+        "places": [
+            {
+                "symbols": sparse(ascii_symbols | characters, np.int32, _BYTES),
+                "id_of_byte": np.array(
+                    [vocabulary.get(c, -1) for c in _CHARACTER_OF_BYTE], dtype=np.int32
+                ),
+            }
+        ],
+        "ranks": sparse(ranks, np.int32, -1),
+        "boundary_ranks": boundary_ranks,
+        "joined": _joined(lasts[first[both]], firsts[second[both]]),
+    }
+
+
+def _last_rank(
+    word: list[int], whole: int, rank_of: dict[tuple[int, int], tuple[int, int]]
+) -> int | None:
+    """Return the highest rank of the merges by which symbols become one; None if they do not."""
+    highest = -1
+    while len(word) > 1:
+        found = [(rank_of[pair], i) for i, pair in enumerate(pairwise(word)) if pair in rank_of]
+        if not found:
+            return None
+        (rank, merged), i = min(found)
+        word[i : i + 2] = [merged]
+        highest = max(highest, rank)
+    return highest if word == [whole] else None
+
+
+def _ends(string: bytes) -> tuple[int, int]:
+    """Return the first and the last character, -1 for one that is not complete."""
+    if not string:
+        return -1, -1
+    first = string.decode(errors="replace")[0]
+    start = len(string) - 1
+    while start > 0 and string[start] & 0xC0 == 0x80:
+        start -= 1
+    last = string[start:].decode(errors="replace")
+    return (
+        -1 if first == "\ufffd" else ord(first),
+        ord(last) if len(last) == 1 and last != "\ufffd" else -1,
+    )
+
+
+def _byte_alphabet() -> str:
     """Return the character that stands for each byte, as in GPT-2."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = iter(range(0x100, 0x200))
     return "".join(chr(b if b in visible else next(others)) for b in range(256))
 
 
-_CHARACTER_OF_BYTE = _characters_of_bytes()
+_CHARACTER_OF_BYTE = _byte_alphabet()
 _BYTE_OF_CHARACTER = np.full(0x200, -1, dtype=np.int16)
 _BYTE_OF_CHARACTER[list(map(ord, _CHARACTER_OF_BYTE))] = np.arange(256)
 
 
 def _byte_strings(vocabulary: dict[str, int]) -> tuple[list[bytes], NDArray[np.int32]]:
     """Return the tokens as bytes, without those that are not whole characters."""
+    encoded, ids = _all_byte_strings(vocabulary)
+    kept = [i for i, string in enumerate(encoded) if _is_utf8(string)]
+    return [encoded[i] for i in kept], ids[kept]
+
+
+def _all_byte_strings(vocabulary: dict[str, int]) -> tuple[list[bytes], NDArray[np.int32]]:
+    """Return the tokens as bytes, without those that stand for none."""
     lengths = np.fromiter(map(len, vocabulary), np.int64, len(vocabulary))
     codes = np.frombuffer("".join(vocabulary).encode("utf-32-le"), dtype=np.uint32)
-    values = _BYTE_OF_CHARACTER[np.minimum(codes, 0x1FF)]
+    values = _BYTE_OF_CHARACTER[np.minimum(codes, len(_BYTE_OF_CHARACTER) - 1)]
     content = values.astype(np.uint8).tobytes()
     stops = np.cumsum(lengths)
     n_foreign = np.concatenate([[0], np.cumsum(values < 0)])
-    is_foreign = n_foreign[stops] > n_foreign[stops - lengths]
-    encoded, ids = [], []
-    for start, stop, i, foreign in zip(
-        (stops - lengths).tolist(), stops.tolist(), vocabulary.values(), is_foreign, strict=True
-    ):
-        string = content[start:stop]
-        if string and not foreign and _is_utf8(string):
-            encoded.append(string)
-            ids.append(i)
-    return encoded, np.array(ids, dtype=np.int32)
+    kept = (lengths > 0) & (n_foreign[stops] == n_foreign[stops - lengths])
+    starts = (stops - lengths)[kept].tolist()
+    encoded = [content[i:j] for i, j in zip(starts, stops[kept].tolist(), strict=True)]
+    return encoded, np.fromiter(vocabulary.values(), np.int32, len(vocabulary))[kept]
 
 
 def _is_utf8(string: bytes) -> bool:

@@ -16,6 +16,8 @@ namespace sklearn_static {
 class Pass {
 public:
     virtual ~Pass() {}
+    // Whether the pass certainly leaves a text as it is.
+    virtual bool keeps(Text) const { return false; }
     // Appends the normalized text; returns false if only the original tokenizer can do it.
     virtual bool run(Text text, Buffer& out, size_t& first) const = 0;
 };
@@ -148,6 +150,8 @@ public:
     View<uint64_t> pairs;           // sorted: two code points that are composed
     View<uint32_t> composed;
     bool composes = false;
+
+    bool keeps(Text text) const override { return is_ascii(text); }
 
     bool run(Text text, Buffer& out, size_t& first) const override {
         const uint8_t* p = text.data;

@@ -9,15 +9,29 @@
 
 namespace sklearn_static {
 
+// The number of ASCII letters at the beginning of eight bytes; of lowercase ones, if asked.
+inline size_t n_letters(uint64_t x, bool only_lowercase) {
+    const uint64_t tops = 0x8080808080808080u;
+    const uint64_t low = (only_lowercase ? x : x | 0x2020202020202020u) & ~tops;
+    // The top bit of each byte says whether it is in the range.
+    const uint64_t letters = (low + 0x1F1F1F1F1F1F1F1Fu) & ~(low + 0x0505050505050505u) & ~x;
+    const uint64_t others = ~letters & tops;
+    return others ? size_t(count_trailing_zeros(others)) / 8 : 8;
+}
+
 struct Pattern {
     static constexpr uint16_t kEndsBefore = 0x8000, kDead = 0, kStart = 1;
+    static constexpr uint8_t kLowercase = 1, kLetters = 2;
 
     CharacterTable<uint8_t> classes;
     // For each state and each class the next state; kEndsBefore if a match ends before this
     // character. The last class is the end of the text.
     View<uint16_t> next;
     View<uint8_t> can_begin;  // for each class, whether a match can begin with it
-    size_t n_classes = 0;     // including the end of the text
+    // For each state, the ASCII letters that leave it as it is, if what comes next tells anyway
+    // whether a match ends there.
+    View<uint8_t> skips;
+    size_t n_classes = 0;  // including the end of the text
 
     // Returns the end of the match that begins at p, or null.
     const uint8_t* match(const uint8_t* p, const uint8_t* end) const {
@@ -25,6 +39,14 @@ struct Pattern {
         const uint8_t* ascii_classes = classes.pages.data;
         size_t state = kStart;
         for (;;) {
+            if (skips[state]) {
+                size_t n;
+                do {
+                    n = n_letters(load8(p), skips[state] == kLowercase);
+                    p += n;
+                } while (n == 8 && p < end);
+                if (p > end) p = end;
+            }
             const uint8_t* q = p;
             size_t character_class = n_classes - 1;
             if (p < end) {

@@ -6,6 +6,7 @@ characters are asked from the library that the original tokenizer uses.
 """
 
 import re
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -296,12 +297,22 @@ def _tables(part: _Part, program: _Program) -> dict[str, Any]:
         rows.append(row)
         if len(states) > _MOST_STATES:
             raise Unsupported("The pattern has too many states.")
+    letters = [classes["pages"][ord(c)] for c in string.ascii_letters]
     return {
         "classes": classes,
         "next": np.array(rows, dtype=np.uint16).ravel(),
+        "skips": np.array([_skips(row, i, letters) for i, row in enumerate(rows)], dtype=np.uint8),
         "can_begin": np.array([step != 0 for step in rows[1]], dtype=np.uint8),
         "n_classes": n_classes,
     }
+
+
+def _skips(row: Sequence[int], state: int, letters: Sequence[int]) -> int:
+    """Say which ASCII letters leave a state as it is: lowercase ones (1), all (2) or none (0)."""
+    if not all(step & _ENDS_BEFORE for step in row):
+        return 0  # the end of a match must be noted at each letter
+    stays = [row[letter] == state | _ENDS_BEFORE for letter in letters]
+    return 2 if all(stays) else 1 if all(stays[:26]) else 0
 
 
 def _step(

@@ -17,11 +17,6 @@
 #define SKLEARN_STATIC_X86 1
 #include <immintrin.h>
 #endif
-#if defined(__GNUC__) || defined(__clang__)
-#define SKLEARN_STATIC_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define SKLEARN_STATIC_PREFETCH(address) ((void)(address))
-#endif
 
 namespace sklearn_static {
 

@@ -37,22 +37,37 @@ public:
     // Texts that steps rewrite; one for each step.
     using Buffers = std::vector<Buffer>;
 
-    // Calls `piece(begin, end)`, which returns whether to go on. A piece that begins before
-    // `first_end` begins with the first character of the original text.
-    template <class Piece>
-    bool split(Text text, const uint8_t* first_end, Buffers& buffers, Piece piece) const {
-        return run(0, text.data, text.data + text.size, first_end, buffers, piece);
+    // Calls `piece(begin, end)`, which returns whether to go on, and `flush()` before the memory of
+    // earlier pieces is written again. A piece that begins before `first_end` begins with the first
+    // character of the original text.
+    template <class Piece, class Flush>
+    bool split(Text text, const uint8_t* first_end, Buffers& buffers, Piece piece,
+               Flush flush) const {
+        for (Buffer& buffer : buffers) buffer.reset(kArena);
+        return run(0, text.data, text.data + text.size, first_end, buffers, piece, flush);
     }
 
 private:
-    template <class Piece>
+    static constexpr size_t kArena = 1 << 14;
+
+    // Makes room for a text of n bytes in a buffer of texts that pieces may point to.
+    template <class Flush>
+    static size_t begin_text(Buffer& out, size_t n, Flush& flush) {
+        if (!out.has_room(n + kPadding)) {
+            flush();
+            out.reset(n > kArena ? n : kArena);
+        }
+        return out.size();
+    }
+
+    template <class Piece, class Flush>
     bool run(size_t i, const uint8_t* p, const uint8_t* end, const uint8_t* first_end,
-             Buffers& buffers, Piece& piece) const {
+             Buffers& buffers, Piece& piece, Flush& flush) const {
         if (p == end) return true;
         if (i == steps.size()) return piece(p, end);
         const SplitStep& step = steps[i];
         const auto next = [&](const uint8_t* begin, const uint8_t* stop) {
-            return begin == stop || run(i + 1, begin, stop, first_end, buffers, piece);
+            return begin == stop || run(i + 1, begin, stop, first_end, buffers, piece, flush);
         };
         switch (step.kind) {
             case SplitStep::kWords:
@@ -62,19 +77,19 @@ private:
             case SplitStep::kPrefixSpace: {
                 if (*p == ' ') return next(p, end);
                 Buffer& out = buffers[i];
-                out.reset(size_t(end - p) + 1);
+                const size_t start = begin_text(out, size_t(end - p) + 1, flush);
                 out.append(reinterpret_cast<const uint8_t*>(" "), 1);
                 out.append(p, size_t(end - p));
-                out.finish();
-                return next(out.data(), out.data() + out.size());
+                return next(out.data() + start, out.data() + out.size());
             }
             case SplitStep::kMetaspace:
                 break;
         }
         Buffer& out = buffers[i];
+        const size_t start = begin_text(out, (size_t(end - p) + 1) * step.mark.size, flush);
         metaspace(step, p, end, p < first_end, out);
-        p = out.data();
-        end = p + out.size();
+        p = out.data() + start;
+        end = out.data() + out.size();
         if (!step.splits) return next(p, end);
         const uint8_t* begin = p;
         const size_t n = step.mark.size;
@@ -93,7 +108,6 @@ private:
     static void metaspace(const SplitStep& step, const uint8_t* p, const uint8_t* end,
                           bool is_first, Buffer& out) {
         const size_t n = step.mark.size;
-        out.reset(size_t(end - p) + n);
         const bool begins_with_mark =
             *p == ' ' || (size_t(end - p) >= n && !std::memcmp(p, step.mark.data, n));
         if (!begins_with_mark && (step.prepend == SplitStep::kAlways ||
@@ -106,7 +120,6 @@ private:
             if (q < end) out.append(step.mark.data, n), ++q;
             p = q;
         }
-        out.finish();
     }
 
     template <class Next>

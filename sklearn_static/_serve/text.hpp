@@ -12,6 +12,12 @@
 #include <intrin.h>
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+#define SKLEARN_STATIC_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define SKLEARN_STATIC_PREFETCH(address) ((void)(address))
+#endif
+
 namespace sklearn_static {
 
 constexpr size_t kPadding = 32;
@@ -75,6 +81,14 @@ inline uint32_t decode(const uint8_t*& p) {
     p += 4;
     return (c & 0x07) << 18 | uint32_t(p[-3] & 0x3F) << 12 | uint32_t(p[-2] & 0x3F) << 6 |
            (p[-1] & 0x3F);
+}
+
+inline bool is_ascii(Text text) {
+    uint64_t bits = 0;
+    size_t i = 0;
+    for (; i + 8 <= text.size; i += 8) bits |= load8(text.data + i);
+    bits |= first_bytes(load8(text.data + i), text.size - i);
+    return !(bits & 0x8080808080808080u);
 }
 
 // The start of the character before p.
