@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from teachers import awkward_texts, wordpiece, engine, usable
+from teachers import awkward_texts, engine, usable, wordpiece
 
 from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
-from sklearn_static._serve import FastTokenizer
 
 N_TOKENS = 7
 Documents = list[list[int]]

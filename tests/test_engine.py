@@ -7,7 +7,6 @@ import sys
 import unicodedata
 from functools import cache
 from pathlib import Path
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,12 +25,9 @@ from teachers import (
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 
 from sklearn_static import _serve
-from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._distill.recipes import agrees
 from sklearn_static._serve import FastTokenizer, Pooler, portable
 from sklearn_static._serve.bigrams import Bigrams
-from sklearn_static._serve.composition import compose
-from sklearn_static._serve.original import Original
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 

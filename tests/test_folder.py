@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fresh import run
 from safetensors.torch import load_file, save_file
-from teachers import save_dense, save_sentence_transformer, save_transformer, write_json, usable
+from teachers import save_dense, save_sentence_transformer, save_transformer, usable, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import Folder, read_folder

@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 from fresh import run
+from teachers import usable
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.folder import read_folder

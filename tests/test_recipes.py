@@ -18,8 +18,8 @@ from teachers import (
     engine,
     reference_features,
     save_sentence_transformer,
-    write_json,
     usable,
+    write_json,
 )
 from tokenizers.normalizers import Replace
 

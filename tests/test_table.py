@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-from teachers import wordpiece, engine, usable
+from teachers import engine, usable, wordpiece
 
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve import table as table_module

@@ -11,8 +11,8 @@ from teachers import (
     FAMILIES,
     save_sentence_transformer,
     save_transformer,
-    write_json,
     usable,
+    write_json,
 )
 
 from sklearn_static._distill.folder import Folder, read_folder

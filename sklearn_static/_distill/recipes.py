@@ -153,7 +153,7 @@ def open_teacher(
 
 
 def exact_tokenizer(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:
-    """Leave all documents to the original tokenizer if the engine's tokens differ on real documents.
+    """Give up the engine if its tokens differ from the original ones on real documents.
 
     Parameters
     ----------

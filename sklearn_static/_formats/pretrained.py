@@ -172,12 +172,12 @@ def _read_tokenizer(
     except Exception:  # the library says what is wrong
         pass
     try:
-        tokenizer = Tokenizer.from_buffer(content)
+        Tokenizer.from_buffer(content)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
         raise ValueError(f"{file} is not a tokenizer: {error}") from error
-    original = Original.from_tokenizer(tokenizer)
+    original = Original(content.decode())
     return original, original.state(), None
 
 

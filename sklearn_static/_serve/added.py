@@ -7,7 +7,7 @@ import numpy as np
 
 from sklearn_static._serve.characters import component, table, white_space, word_characters
 from sklearn_static._serve.engine import build_trie
-from sklearn_static._serve.patterns import Unsupported
+from sklearn_static._serve.patterns import UnsupportedError
 
 # As in added.hpp.
 _SINGLE_WORD, _STRIP_LEFT, _STRIP_RIGHT = 1, 2, 4
@@ -35,7 +35,7 @@ def compile_added(
 
     Raises
     ------
-    Unsupported
+    UnsupportedError
         If a token is empty once it is normalized.
     """
     # Of equal tokens, the first one counts, and special ones come first.
@@ -48,7 +48,7 @@ def compile_added(
         contents = list(map(component(normalizer).normalizer.normalize_str, contents))
     encoded = [content.encode() for content in contents]
     if not all(encoded):
-        raise Unsupported("An added token is empty once it is normalized.")
+        raise UnsupportedError("An added token is empty once it is normalized.")
     order = np.arange(len(chosen), dtype=np.int32)[::-1].copy()
     begins = np.zeros((256, 256), dtype=np.uint8)
     for content in encoded:

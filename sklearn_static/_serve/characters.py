@@ -1,4 +1,4 @@
-"""Tables over all of Unicode, with what the original tokenizer's own library says of each character.
+"""Tables over all of Unicode, with what the original tokenizer's library says of characters.
 
 Versions of Unicode differ between libraries, so the library that the tokenizer runs on is asked.
 """
@@ -141,7 +141,8 @@ def members(pattern: str) -> NDArray[np.bool_]:
     after = np.frombuffer(marked.encode("utf-32-le"), dtype=np.uint32)
     if len(after) != len(codes):
         raise ValueError(f"{pattern!r} does not match single characters.")
-    return (after != codes)[_PLACES]
+    is_member: NDArray[np.bool_] = (after != codes)[_PLACES]
+    return is_member
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn_static._serve import IS_COMPILED
 from sklearn_static._serve.characters import component
 from sklearn_static._serve.original import Original
-from sklearn_static._serve.patterns import Unsupported
+from sklearn_static._serve.patterns import UnsupportedError
 
 if IS_COMPILED:
     from sklearn_static._serve.added import compile_added
@@ -86,7 +86,7 @@ def compose(state: dict[str, Any]) -> Composition | None:
             "splitter": compile_splitter(steps),
             "model": compile_model(state["model"], byte_level=byte_level),
         }
-    except Unsupported:
+    except UnsupportedError:
         return None
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_static._serve.characters import sparse
 from sklearn_static._serve.engine import build_merges, build_trie, build_words, single_tokens
-from sklearn_static._serve.patterns import Unsupported
+from sklearn_static._serve.patterns import UnsupportedError
 
 # As in bpe.hpp.
 _BYTES, _UNKNOWN = -1, -2
@@ -41,18 +41,18 @@ def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
 
     Raises
     ------
-    Unsupported
+    UnsupportedError
         If the engine has no equivalent of the model.
     """
     kind = model["type"]
     if kind == "BPE":
         return _bpe(model, byte_level)
     if byte_level:
-        raise Unsupported(f"The model {kind} on bytes is not supported.")
+        raise UnsupportedError(f"The model {kind} on bytes is not supported.")
     if kind == "WordLevel":
         vocabulary = model["vocab"]
         if model["unk_token"] not in vocabulary:
-            raise Unsupported("The unknown token is not in the vocabulary.")
+            raise UnsupportedError("The unknown token is not in the vocabulary.")
         return {
             "kind": kind,
             "words": _words(vocabulary.items()),
@@ -62,7 +62,7 @@ def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
         return _wordpiece(model)
     if kind == "Unigram":
         return _unigram(model)
-    raise Unsupported(f"The model {kind} is not supported.")
+    raise UnsupportedError(f"The model {kind} is not supported.")
 
 
 def _words(tokens: Iterable[tuple[str, int]]) -> dict[str, NDArray[Any]]:
@@ -79,7 +79,7 @@ def _wordpiece(model: Model) -> dict[str, Any]:
     vocabulary: dict[str, int] = model["vocab"]
     prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
     if model["unk_token"] not in vocabulary:
-        raise Unsupported("The unknown token is not in the vocabulary.")
+        raise UnsupportedError("The unknown token is not in the vocabulary.")
     initial = {token: i for token, i in vocabulary.items() if len(token) <= longest}
     continuing = {
         token[len(prefix) :]: i for token, i in vocabulary.items() if token.startswith(prefix)
@@ -105,12 +105,12 @@ def _longest(tokens: Iterable[str]) -> NDArray[np.uint8]:
 
 def _unigram(model: Model) -> dict[str, Any]:
     if model["unk_id"] is None or model.get("alpha") or model.get("nbest_size"):
-        raise Unsupported("The options of the Unigram model are not supported.")
+        raise UnsupportedError("The options of the Unigram model are not supported.")
     # Of equal tokens, the last one counts.
     index = {token: i for i, (token, _) in enumerate(model["vocab"])}
     scores = np.array([score for _, score in model["vocab"]], dtype=np.float64)
     if not np.isfinite(scores).all():
-        raise Unsupported("A score is not finite.")
+        raise UnsupportedError("A score is not finite.")
     tokens = [token for token in index if token]
     ids = np.array([index[token] for token in tokens], dtype=np.int32)
     encoded = [token.encode() for token in tokens]
@@ -129,7 +129,7 @@ def _unigram(model: Model) -> dict[str, Any]:
 
 
 def _single_tokens(
-    tables: dict[str, Any], encoded: Sequence[bytes], ids: NDArray[np.int32]
+    tables: dict[str, Any], encoded: list[bytes], ids: NDArray[np.int32]
 ) -> dict[str, NDArray[Any]]:
     """Make the table of strings that the model leaves whole."""
     is_single = single_tokens(tables, encoded, ids)
@@ -139,7 +139,7 @@ def _single_tokens(
 
 def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     if model.get("dropout"):
-        raise Unsupported("The dropout of BPE is not supported.")
+        raise UnsupportedError("The dropout of BPE is not supported.")
     vocabulary: dict[str, int] = model["vocab"]
     prefix = model.get("continuing_subword_prefix") or ""
     suffix = model.get("end_of_word_suffix") or ""
@@ -147,7 +147,7 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     unknown = model.get("unk_token")
     unknown_id = None if unknown is None else vocabulary.get(unknown)
     if unknown is not None and unknown_id is None:
-        raise Unsupported("The unknown token is not in the vocabulary.")
+        raise UnsupportedError("The unknown token is not in the vocabulary.")
     pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
     firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
     rests = [second[len(prefix) :] for second in seconds] if prefix else seconds
@@ -157,7 +157,7 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     try:
         table = build_merges(merges)
     except ValueError as error:
-        raise Unsupported(str(error)) from error
+        raise UnsupportedError(str(error)) from error
     # For the first symbol of a piece, for others, and for each of them if it is the last one.
     affixes = [("", ""), (prefix, ""), ("", suffix), (prefix, suffix)]
     places = [
@@ -212,7 +212,9 @@ def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[s
     default = _UNKNOWN
     if model.get("byte_fallback"):
         if n:
-            raise Unsupported("Bytes of a character with a prefix or a suffix are not supported.")
+            raise UnsupportedError(
+                "Bytes of a character with a prefix or a suffix are not supported."
+            )
         id_of_byte[:] = [vocabulary.get(f"<0x{b:02X}>", -1) for b in range(256)]
         default = _BYTES
     return {"symbols": sparse(symbols, np.int32, default), "id_of_byte": id_of_byte}

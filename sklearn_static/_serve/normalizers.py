@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn_static._serve.characters import (
     table,
     white_space,
 )
-from sklearn_static._serve.patterns import Unsupported, compile_pattern
+from sklearn_static._serve.patterns import UnsupportedError, compile_pattern
 
 # Entries of the tables; as in normalizer.hpp.
 _CONTEXTUAL, _SPACED = 0xFFFFFFFF, 0xFFFFFF00
@@ -52,12 +53,12 @@ def compile_normalizer(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
     Raises
     ------
-    Unsupported
+    UnsupportedError
         If the engine has no equivalent of a step.
     """
     passes = []
     by_character: list[Step] = []
-    for step in (part for step in steps for part in _parts(step)):
+    for step in chain.from_iterable(map(_parts, steps)):
         if step["type"] in _MAPS or step["type"] in _FORMS:
             by_character.append(step)
             continue
@@ -159,7 +160,7 @@ def _map_pass(values: Mapping[int, str], contextual: Iterable[int] = ()) -> dict
     try:
         entries, joined = strings(others, 8)
     except ValueError as error:
-        raise Unsupported(str(error)) from error
+        raise UnsupportedError(str(error)) from error
     entries |= dict.fromkeys(spaced, _SPACED)
     entries |= dict.fromkeys(contextual, _CONTEXTUAL)
     return {"kind": "map", "entries": sparse_by_page(entries, np.uint32), "bytes": joined}
@@ -236,7 +237,7 @@ def _canonical_pass(form: str) -> dict[str, Any]:
             continue
         n = len(whole) if code in decomposed else 0
         if n > 62:
-            raise Unsupported("A decomposition is too long.")
+            raise UnsupportedError("A decomposition is too long.")
         entries[code] = len(joined) << 8 | n << 2 | (_BOUNDARY if is_boundary else 0)
         # Others are decomposed only if they may be composed with what follows.
         if code in normalized or not is_boundary:
@@ -264,7 +265,7 @@ def _pairs() -> dict[tuple[int, int], int]:
             continue
         first = compose("".join(map(chr, whole[:-1])))
         if len(first) != 1:
-            raise Unsupported("A composition has more than two parts.")
+            raise UnsupportedError("A composition has more than two parts.")
         pairs[ord(first), whole[-1]] = code
     return pairs
 
@@ -296,7 +297,7 @@ def _other_pass(step: Step) -> list[dict[str, Any]]:
     if kind == "Precompiled":
         charsmap = step["precompiled_charsmap"]
         return [_charsmap_pass(charsmap)] if charsmap else []
-    raise Unsupported(f"The normalizer {kind} is not supported.")
+    raise UnsupportedError(f"The normalizer {kind} is not supported.")
 
 
 @cache
@@ -304,13 +305,13 @@ def _charsmap_pass(charsmap: str) -> dict[str, Any]:
     content = base64.b64decode(charsmap)
     size = int.from_bytes(content[:4], "little")
     if len(content) < 4 + size or size % 4 or not size:
-        raise Unsupported("The precompiled map of characters is damaged.")
+        raise UnsupportedError("The precompiled map of characters is damaged.")
     try:
         entries, joined = strings(
             changes({"type": "Precompiled", "precompiled_charsmap": charsmap}), 12
         )
     except ValueError as error:
-        raise Unsupported(str(error)) from error
+        raise UnsupportedError(str(error)) from error
     for flag, codes in _cluster_flags().items():
         for code in codes:
             entries[code] = entries.get(code, 0) | flag
@@ -336,9 +337,9 @@ def _cluster_flags() -> dict[int, list[int]]:
     def ask(mapped: str, before: str, after: str) -> list[str]:
         normalizer = {"type": "Precompiled", "precompiled_charsmap": _map_of(mapped)}
         text = "\n".join(f"{before}{chr(code)}{after}" for code in codes)
-        results = component(normalizer).normalizer.normalize_str(text).split("\n")
+        results: list[str] = component(normalizer).normalizer.normalize_str(text).split("\n")
         if len(results) != len(codes):
-            raise Unsupported("Grapheme clusters cannot be found out.")
+            raise UnsupportedError("Grapheme clusters cannot be found out.")
         return results
 
     def chosen(results: list[str], expected: str) -> list[int]:

@@ -54,7 +54,7 @@ class Original:
     @cached_property
     def text(self) -> str:
         """The content of tokenizer.json."""
-        return zlib.decompress(self.compressed).decode()
+        return zlib.decompress(self.compressed.tobytes()).decode()
 
     @cached_property
     def compressed(self) -> NDArray[np.uint8]:
@@ -97,7 +97,9 @@ def token_ids(state: dict[str, Any]) -> dict[str, int]:
     vocabulary = state["model"]["vocab"]
     if isinstance(vocabulary, list):  # Unigram
         vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
-    return vocabulary | {token["content"]: token["id"] for token in state["added_tokens"]}
+    ids = dict(vocabulary)
+    ids.update((token["content"], token["id"]) for token in state["added_tokens"])
+    return ids
 
 
 def unknown_id(state: dict[str, Any]) -> int | None:

@@ -25,7 +25,7 @@ _QUANTIFIER = re.compile(r"[?*+]|\{(\d+)(,?)(\d*)\}")
 _ESCAPE = re.compile(r"\\(?:[pP]\{\^?\w+\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[sSdDwWrntfv]|\W)")
 
 
-class Unsupported(ValueError):
+class UnsupportedError(ValueError):
     """The pattern is not of the kind described above."""
 
 
@@ -44,7 +44,7 @@ class _Program:
             try:
                 self.sets.append(members(pattern))
             except Exception as error:  # tokenizers has no narrower class
-                raise Unsupported(f"{pattern!r} is not a class of characters.") from error
+                raise UnsupportedError(f"{pattern!r} is not a class of characters.") from error
         return self.set_of_atom[pattern]
 
     def add(self, *step: Any) -> int:
@@ -66,7 +66,7 @@ class _Parser:
     def parse(self) -> _Part:
         part = self._alternatives(ignores_case=False)
         if self.place < len(self.pattern):
-            raise Unsupported(f"{self.pattern!r} has an unbalanced parenthesis.")
+            raise UnsupportedError(f"{self.pattern!r} has an unbalanced parenthesis.")
         return part
 
     def _peek(self, text: str) -> bool:
@@ -99,18 +99,18 @@ class _Parser:
         for run in filter(None, literals.split("\0")):
             parts = {run[i:j] for i in range(len(run)) for j in range(i + 2, len(run) + 1)}
             if parts and _any_member("|".join(map(re.escape, sorted(parts)))):
-                raise Unsupported(f"{run!r} matches a single character when case is ignored.")
+                raise UnsupportedError(f"{run!r} matches a single character when case is ignored.")
 
     def _repeated(self, part: _Part) -> _Part:
         match = _QUANTIFIER.match(self.pattern, self.place)
         if match is None:
             return part
         if part[0] == "look":
-            raise Unsupported("A look-ahead is repeated.")
+            raise UnsupportedError("A look-ahead is repeated.")
         self.place = match.end()
         # Lazy and possessive quantifiers, and a quantifier of a quantifier.
         if _QUANTIFIER.match(self.pattern, self.place):
-            raise Unsupported(f"{self.pattern!r} has two quantifiers one after the other.")
+            raise UnsupportedError(f"{self.pattern!r} has two quantifiers one after the other.")
         kind = match[0][0]
         if kind != "{":
             least, most = {"?": (0, 1), "*": (0, None), "+": (1, None)}[kind]
@@ -118,7 +118,7 @@ class _Parser:
             least = int(match[1])
             most = least if not match[2] else int(match[3]) if match[3] else None
             if max(least, most or 0) > 64 or (most is not None and most < least):
-                raise Unsupported(f"{match[0]} is out of range.")
+                raise UnsupportedError(f"{match[0]} is out of range.")
         return ("repeat", part, least, most)
 
     def _one(self, ignores_case: bool) -> _Part:
@@ -129,20 +129,21 @@ class _Parser:
                 while inner[0] == "sequence" and len(inner[1]) == 1:
                     inner = inner[1][0]
                 if inner[0] != "set":
-                    raise Unsupported("A look-ahead is longer than one character.")
+                    raise UnsupportedError("A look-ahead is longer than one character.")
                 return ("look", inner[1], negated)
         if self._peek("(?i:"):
             ignores_case = True
-        elif not self._peek("(?:"):
-            if self.pattern.startswith("(?", self.place) or not self._peek("("):
-                return self._atom(ignores_case)
+        elif not self._peek("(?:") and (
+            self.pattern.startswith("(?", self.place) or not self._peek("(")
+        ):
+            return self._atom(ignores_case)
         inner = self._alternatives(ignores_case)
         self._close()
         return inner
 
     def _close(self) -> None:
         if not self._peek(")"):
-            raise Unsupported(f"{self.pattern!r} has an unbalanced parenthesis.")
+            raise UnsupportedError(f"{self.pattern!r} has an unbalanced parenthesis.")
 
     def _atom(self, ignores_case: bool) -> _Part:
         text = self.pattern[self.place]
@@ -151,10 +152,10 @@ class _Parser:
         elif text == "\\":
             match = _ESCAPE.match(self.pattern, self.place)
             if match is None:
-                raise Unsupported(f"{self.pattern[self.place :][:2]} is not supported.")
+                raise UnsupportedError(f"{self.pattern[self.place :][:2]} is not supported.")
             text = match[0]
         elif text in "^$.?*+{(":
-            raise Unsupported(f"{text!r} is not supported.")
+            raise UnsupportedError(f"{text!r} is not supported.")
         self.place += len(text)
         if len(text) == 1:
             text = re.escape(text)
@@ -174,7 +175,7 @@ class _Parser:
                 if depth == 0:
                     return self.pattern[self.place : i + 1]
             i += 1
-        raise Unsupported(f"{self.pattern!r} has an unbalanced bracket.")
+        raise UnsupportedError(f"{self.pattern!r} has an unbalanced bracket.")
 
 
 @cache
@@ -201,7 +202,7 @@ def _compile(part: _Part, program: _Program, following: int) -> int:
         return last
     _, inner, least, most = part
     if _may_be_empty(inner):
-        raise Unsupported("Something that may be empty is repeated.")
+        raise UnsupportedError("Something that may be empty is repeated.")
     if most is None:
         loop = program.add("either", 0, following)
         program.steps[loop] = ("either", _compile(inner, program, loop), following)
@@ -241,7 +242,7 @@ def compile_pattern(pattern: str) -> dict[str, Any]:
 
     Raises
     ------
-    Unsupported
+    UnsupportedError
         If the pattern is not of the kind that this module describes, or may match nothing.
     """
     return dict(_compiled(pattern))
@@ -278,7 +279,7 @@ def compile_runs(sets: Sequence[NDArray[np.bool_]], *, repeats: bool) -> dict[st
 
 def _tables(part: _Part, program: _Program) -> dict[str, Any]:
     if _may_be_empty(part):
-        raise Unsupported("The pattern may match nothing.")
+        raise UnsupportedError("The pattern may match nothing.")
     start = _compile(part, program, program.add("end"))
     classes, bits = classes_of(program.sets)
     n_classes = len(bits) + 1
@@ -296,7 +297,7 @@ def _tables(part: _Part, program: _Program) -> dict[str, Any]:
             row.append(number_of[following] | (_ENDS_BEFORE if ends else 0))
         rows.append(row)
         if len(states) > _MOST_STATES:
-            raise Unsupported("The pattern has too many states.")
+            raise UnsupportedError("The pattern has too many states.")
     letters = [classes["pages"][ord(c)] for c in string.ascii_letters]
     return {
         "classes": classes,

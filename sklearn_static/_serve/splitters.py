@@ -15,7 +15,7 @@ from sklearn_static._serve.characters import (
     white_space,
     word_characters,
 )
-from sklearn_static._serve.patterns import Unsupported, compile_pattern, compile_runs
+from sklearn_static._serve.patterns import UnsupportedError, compile_pattern, compile_runs
 
 # The pattern of GPT-2, which ByteLevel uses.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -41,19 +41,19 @@ def compile_splitter(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
     Raises
     ------
-    Unsupported
+    UnsupportedError
         If the engine has no equivalent of a step.
     """
     compiled: list[dict[str, Any]] = []
     for place, step in enumerate(steps):
         if step["type"] == "ByteLevel" and place < len(steps) - 1:
-            raise Unsupported("A splitter after ByteLevel is not supported.")
+            raise UnsupportedError("A splitter after ByteLevel is not supported.")
         if (
             step["type"] == "Metaspace"
             and step["prepend_scheme"] == "first"
             and any(before["type"] == "Metaspace" for before in steps[:place])
         ):
-            raise Unsupported("Two Metaspace splitters are not supported.")
+            raise UnsupportedError("Two Metaspace splitters are not supported.")
         compiled += _compiled(step)
     return compiled
 
@@ -93,7 +93,7 @@ def _compiled(step: Step) -> list[dict[str, Any]]:
                 "splits": step["split"],
             }
         ]
-    raise Unsupported(f"The pre-tokenizer {kind} is not supported.")
+    raise UnsupportedError(f"The pre-tokenizer {kind} is not supported.")
 
 
 def _words(kinds: NDArray[Any]) -> dict[str, Any]:
