@@ -27,6 +27,7 @@ from tokenizers import Tokenizer
 from sklearn_static._formats.pretrained import read_static, write_static
 from sklearn_static._formats.source import Source
 from sklearn_static._formats.word_vectors import WordVectors
+from sklearn_static._serve import IS_COMPILED
 from sklearn_static._serve.documents import as_documents, check_encodable
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._warnings import warn
@@ -631,7 +632,7 @@ default="auto"
                 n_jobs=self.n_jobs,
             )
         tokenizer = recipes.exact_tokenizer(tokenizer, documents)
-        if self.verbose and tokenizer.composition is None:
+        if self.verbose and IS_COMPILED and tokenizer.composition is None:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
                 "original one for 100 % of the documents, which is slower."

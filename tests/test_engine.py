@@ -206,6 +206,15 @@ def test_marks_in_any_order():
         assert_exact(tokenizer, vocabulary(family), documents)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("mark", ["[SEP]", "</s>", "\u302e", "\U0001d165a\u302e", "<", "[S"])
+def test_one_odd_part_of_a_large_document(family, mark):
+    """A special token or a mark that is put into order: no document is left to the original."""
+    text = " ".join(corpus())
+    tokenizer = engine(vocabulary(family))
+    assert_exact(tokenizer, vocabulary(family), [f"{text} {mark} {text}", f"{text}{mark}{text}"])
+
+
 MEMORY = """
 import sys
 import numpy as np

@@ -69,7 +69,10 @@ class Original:
         state : dict
             The content of tokenizer.json.
         """
-        state: dict[str, Any] = json.loads(self.text)
+        # A tokenizer that was parsed elsewhere has written its numbers without loss.
+        is_parsed = "tokenizer" in self.__dict__
+        parse_float = float if is_parsed or '"Unigram"' not in self.text else _parse_float
+        state: dict[str, Any] = json.loads(self.text, parse_float=parse_float)
         return state
 
     @cached_property
@@ -79,6 +82,22 @@ class Original:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+
+def _parse_float(text: str) -> float:
+    """Parse a number as the library of the original tokenizer does (serde_json, in Rust).
+
+    It rounds the digits and then their product with a power of ten, which may differ from the
+    nearest number in the last bit; that decides between splits of equal scores.
+    """
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    shift = int(exponent or 0) - len(fraction)
+    if len(whole + fraction) > 19 or abs(shift) > 300:
+        return float(text)
+    digits, power = float(int(whole + fraction)), float(f"1e{abs(shift)}")
+    value = digits * power if shift >= 0 else digits / power
+    return -value if text.startswith("-") else value
 
 
 def token_ids(state: dict[str, Any]) -> dict[str, int]:
