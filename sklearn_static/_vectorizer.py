@@ -184,11 +184,11 @@ default="auto"
 
     n_jobs : int or None, default=None
         Number of threads that `transform` uses. None means 1 unless in a
-        :obj:`joblib.parallel_config` context; -1 means all processors. Documents that need the
-        original tokenizer also use its threads, which the environment variable
-        ``RAYON_NUM_THREADS`` limits. With the joblib backend of a cluster, such as Dask's, `fit`
-        distributes what the teacher reads over the workers, unless `n_jobs` is 1; `transform`
-        still uses threads of its own machine, 1 for None.
+        :obj:`joblib.parallel_config` context; -1 means all processors. A tokenizer that the
+        compiled engine cannot reproduce also uses threads of its own, which the environment
+        variable ``RAYON_NUM_THREADS`` limits. With the joblib backend of a cluster, such as Dask's,
+        `fit` distributes what the teacher reads over the workers, unless `n_jobs` is 1;
+        `transform` still uses threads of its own machine, 1 for None.
 
     verbose : int, default=0
         If >= 1, `fit` shows a progress bar with the remaining time while the teacher runs, and
@@ -202,7 +202,8 @@ default="auto"
 
     vocabulary_ : dict
         A mapping from each token, and each bigram as two tokens separated by a space, to its row
-        in `vectors_`.
+        in `vectors_`. After loading, the first access parses the original tokenizer, which takes
+        seconds for a large vocabulary.
 
     explained_variance_ratio_ : ndarray of float64, shape (n_components,)
         Share of the variance of the teacher's outputs that each component explains; with
@@ -229,8 +230,11 @@ default="auto"
     these outputs, which all tokens share and whose penalty minimizes the leave-one-out error, and a
     correction for each vector. Bigrams are scaled by 1/sqrt(3).
 
-    Tokenization is the teacher's own. Special and out-of-vocabulary tokens are ignored. A document
-    without an in-vocabulary token becomes a row of zeros, and a warning reports how many there are.
+    Documents get exactly the tokens of the teacher's tokenizer. A compiled engine has equivalents
+    of its components; `fit` compares both on up to ten batches of X, and leaves all documents to
+    the original tokenizer if they differ or if a component has no equivalent. Special and
+    out-of-vocabulary tokens are ignored. A document without an in-vocabulary token becomes a row of
+    zeros, and a warning reports how many there are.
 
     References
     ----------
