@@ -201,6 +201,10 @@ def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[s
     id_of_byte = np.full(256, -1, dtype=np.int32)
     if byte_level:
         id_of_byte[:] = [vocabulary.get(f"{prefix}{c}{suffix}", -1) for c in _CHARACTER_OF_BYTE]
+        if model.get("byte_fallback") and (id_of_byte < 0).any():
+            raise UnsupportedError(
+                "The bytes of a character that stands for a byte are not supported."
+            )
         symbols = {b: int(i) for b, i in enumerate(id_of_byte[:128]) if i >= 0}
         return {"symbols": sparse(symbols, np.int32, _BYTES), "id_of_byte": id_of_byte}
     n = len(prefix) + len(suffix)
