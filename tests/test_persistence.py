@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from teachers import corpus, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._serve.table import FORMAT_VERSION
 
 DATA = Path(__file__).parent / "data"
 SAMPLE = ["Return the value.", "of an object, or None", "a list of names"]
@@ -148,12 +149,13 @@ print({{"torch", "transformers"}} & set(sys.modules))
     assert fresh(code) == "set()\n"
 
 
-def test_files_of_format_1_load():
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+def test_files_of_every_format_load(version):
     """Written once by `python tests/test_persistence.py`; never to be written again."""
-    vectorizer = joblib.load(DATA / "format_1.joblib")
+    vectorizer = joblib.load(DATA / f"format_{version}.joblib")
     assert clone(vectorizer).get_params().keys() == StaticEmbeddingVectorizer().get_params().keys()
     assert repr(vectorizer)
-    expected = np.load(DATA / "format_1.npy")
+    expected = np.load(DATA / f"format_{version}.npy")
     np.testing.assert_allclose(vectorizer.transform(SAMPLE), expected, atol=1e-6)
     assert vectorizer.n_components_ == 4
     assert len(vectorizer.get_feature_names_out()) == expected.shape[1]
@@ -174,8 +176,8 @@ def _write() -> None:
             quantize="int8",
         )
         vectorizer.fit(corpus())
-        np.save(DATA / "format_1.npy", vectorizer.transform(SAMPLE))
-        joblib.dump(vectorizer, DATA / "format_1.joblib")
+        np.save(DATA / f"format_{FORMAT_VERSION}.npy", vectorizer.transform(SAMPLE))
+        joblib.dump(vectorizer, DATA / f"format_{FORMAT_VERSION}.joblib", compress=9)
 
 
 if __name__ == "__main__":

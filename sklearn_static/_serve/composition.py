@@ -30,8 +30,8 @@ Composition = dict[str, Any]
 """The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""
 
 
-# The last few results, as all fits of a search are to the same tokenizer.
-_recent: dict[bytes, Composition | None] = {}
+# The last results and the hashes of their texts, as all fits of a search are to one tokenizer.
+_recent: list[tuple[bytes, Composition | None]] = []
 _N_RECENT = 2
 
 
@@ -49,12 +49,12 @@ def composition_of(original: Original) -> Composition | None:
         The result of `compose`.
     """
     key = blake2b(original.text.encode(), digest_size=16).digest()
-    if key not in _recent:
-        composition = compose(original.state())
-        for oldest in list(_recent)[: 1 - _N_RECENT or None]:
-            _recent.pop(oldest, None)
-        _recent[key] = composition
-    return _recent[key]
+    for known, composition in list(_recent):
+        if known == key:
+            return composition
+    composition = compose(original.state())
+    _recent[:] = [(key, composition), *_recent[: _N_RECENT - 1]]
+    return composition
 
 
 def compose(state: dict[str, Any]) -> Composition | None:
