@@ -218,7 +218,10 @@ def _read_tensors(
     kept = arrays[name].any(axis=1)[rows] if layout.normalize else np.ones(len(rows), dtype=bool)
     if not kept.any():
         raise ValueError(f"{file}: {name} has only zero vectors.")
-    stored: NDArray[Any] = arrays[name][rows[kept]]
+    chosen = rows[kept]
+    stored: NDArray[Any] = arrays[name]
+    if not np.array_equal(chosen, np.arange(len(stored))):
+        stored = stored[chosen]
     scales = np.ones(len(stored))
     if weights is not None:
         scales = weights[np.array(ids, dtype=np.int64)[kept]].astype(np.float64)
@@ -226,7 +229,9 @@ def _read_tensors(
     if not is_int8 and (scales != 1).any():
         stored = stored.astype(np.float64) * scales[:, None]
     # In double precision, since float16 cannot hold the limit. The comparison also catches NaN.
-    largest = np.maximum(np.abs(stored).max(), np.abs(scales).max(), dtype=np.float64)
+    # Without a copy of the magnitudes.
+    ends = [float(part) for array in (stored, scales) for part in (array.min(), array.max())]
+    largest = np.abs(ends).max()
     if not largest <= _LARGEST:
         raise ValueError(
             f"{file}: {name} has values that are not finite or too large: the magnitude {largest} "
@@ -234,7 +239,11 @@ def _read_tensors(
         )
     if is_int8:
         return stored, scales.astype(np.float32), kept
-    return stored if stored.dtype == np.float16 else stored.astype(np.float32), None, kept
+    return (
+        stored.astype(np.float16 if stored.dtype == np.float16 else np.float32, copy=False),
+        None,
+        kept,
+    )
 
 
 def _check_tensors(

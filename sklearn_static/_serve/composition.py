@@ -49,7 +49,7 @@ def composition_of(original: Original) -> Composition | None:
         The result of `compose`.
     """
     key = blake2b(original.text.encode(), digest_size=16).digest()
-    for known, composition in list(_recent):
+    for known, composition in _recent:
         if known == key:
             return composition
     composition = compose(original.state())

@@ -182,8 +182,8 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     if tables["cuts"] and byte_level:
         tables |= _characters_of_bytes(vocabulary, merges, places[0]["symbols"])
     elif tables["cuts"]:
-        last, first = np.array([[ord(a[-1]), ord(b[0])] for a, b in pairs]).reshape(-1, 2).T
-        tables["joined"] = _joined(last, first)
+        first_of, last_of = _end_characters(vocabulary)
+        tables["joined"] = _joined(last_of[merges[:, 0]], first_of[merges[:, 1]])
     whole = vocabulary
     if suffix:
         ends = [token for token in vocabulary if token.endswith(suffix)]
@@ -232,6 +232,18 @@ def _strings(vocabulary: dict[str, int], byte_level: bool) -> tuple[list[bytes],
     return encoded, np.fromiter(
         (i for token, i in vocabulary.items() if token), np.int32, len(encoded)
     )
+
+
+def _end_characters(vocabulary: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the first and the last character of the token with each id, 0 if it has none."""
+    lengths = np.fromiter(map(len, vocabulary), np.int64, len(vocabulary))
+    codes = np.frombuffer("".join(vocabulary).encode("utf-32-le"), dtype=np.uint32)
+    ids = np.fromiter(vocabulary.values(), np.int64, len(vocabulary))
+    stops = np.cumsum(lengths)
+    ends = np.zeros((2, ids.max(initial=0) + 1), dtype=np.uint32)
+    some = lengths > 0
+    ends[:, ids[some]] = codes[[(stops - lengths)[some], stops[some] - 1]]
+    return ends[0], ends[1]
 
 
 def _joined(last: NDArray[Any], first: NDArray[Any]) -> NDArray[np.uint64]:
