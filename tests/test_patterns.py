@@ -73,6 +73,8 @@ def test_pieces_are_those_of_the_library(pattern, behavior):
         r"a++",
         r"\bword\b",
         r"(?i:ss)",  # matches a single character, too
+        r"(?i:s(?:s))",
+        r"(?i:\u00df)",  # matches two characters
         r"a*",  # matches nothing
         r"(?:a?)+",
         "(ab",

@@ -207,7 +207,7 @@ private:
         int32_t word[kFew + 4], ranks[kFew + 4];
         if (n) std::memcpy(word, symbols, n * sizeof(*word));
         const auto remove = [&](int32_t* values, size_t place) {
-            for (size_t i = place; i + 1 < n; i += 4) std::memcpy(values + i, values + i + 1, 16);
+            for (size_t i = place; i + 1 < n; i += 4) std::memmove(values + i, values + i + 1, 16);
         };
         for (size_t i = 0; i + 1 < n; ++i) ranks[i] = merges.rank(word[i], word[i + 1]);
         while (n > 1) {

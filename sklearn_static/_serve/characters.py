@@ -137,7 +137,7 @@ def members(pattern: str) -> NDArray[np.bool_]:
     text = characters()
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     # A mark that is not among the characters that are asked.
-    marked = normalizers.Replace(Regex(f"(?:{pattern})"), "\U0010ffff").normalize_str(text)
+    marked = normalizers.Replace(Regex(f"(?:{pattern})"), "\U0010fffd").normalize_str(text)
     after = np.frombuffer(marked.encode("utf-32-le"), dtype=np.uint32)
     if len(after) != len(codes):
         raise ValueError(f"{pattern!r} does not match single characters.")

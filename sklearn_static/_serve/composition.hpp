@@ -43,6 +43,7 @@ public:
     bool read(Text document, size_t max_length, Reader& reader, std::vector<int32_t>& ids) const {
         const size_t n_before = ids.size();
         const size_t limit = max_length < SIZE_MAX - n_before ? n_before + max_length : SIZE_MAX;
+        reader.scratch.n_pending = 0;
         reader.document.reset(document.size);
         reader.document.append(document);
         reader.document.finish();

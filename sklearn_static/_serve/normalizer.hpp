@@ -293,8 +293,7 @@ public:
     bool run(Text text, Buffer& out, size_t& first) const override {
         const uint8_t* p = text.data;
         const uint8_t* const end = p + text.size;
-        const size_t size_before = out.size();
-        bool has_first = first == 0;
+        First mark{text.data + std::min(first, text.size), end, out.size(), 0, first == 0};
         out.reserve(text.size);
         while (p < end) {
             const uint8_t* q = p;
@@ -311,23 +310,47 @@ public:
                     }
                 }
                 p = end_of_cluster(begin, end);
-                add_cluster({begin, size_t(p - begin)}, out);
+                add_cluster({begin, size_t(p - begin)}, out, mark);
             } else {
                 add(p, q, entry, out);
                 p = q;
-            }
-            // A removed first character leaves its place to the next one.
-            if (!has_first && out.size() > size_before &&
-                (p == end || !(entries[peek(p)] & kJoins))) {
-                first = out.size() - size_before;
-                has_first = true;
+                // What joins this character adds it once more.
+                if ((entry & kControl) || p == end || !(entries[peek(p)] & kJoins))
+                    mark.added(1, p, out.size());
             }
         }
+        first = mark.is_known ? mark.size : out.size() - mark.begin;
         return true;
     }
 
 private:
+    // How much stems from what is before `middle`. Characters that are removed before there is any
+    // other leave their places to the next ones.
+    struct First {
+        const uint8_t* middle;
+        const uint8_t* end;
+        size_t begin, size;
+        bool is_known;
+
+        // After n characters, the last one of which ends at p.
+        void added(size_t n, const uint8_t* p, size_t out_size) {
+            if (is_known) return;
+            if (out_size == begin) {
+                for (; n && middle < end; --n) middle += size_of_character(*middle);
+            } else if (p >= middle) {
+                size = out_size - begin;
+                is_known = true;
+            }
+        }
+    };
+
     static uint32_t peek(const uint8_t* p) { return decode(p); }
+
+    static size_t n_characters(const uint8_t* p, const uint8_t* end) {
+        size_t n = 0;
+        for (; p < end; ++p) n += (*p & 0xC0) != 0x80;
+        return n;
+    }
 
     const uint8_t* end_of_cluster(const uint8_t* p, const uint8_t* end) const {
         const uint8_t* q = p;
@@ -347,13 +370,21 @@ private:
         }
     }
 
-    void add_cluster(Text cluster, Buffer& out) const {
+    void add_cluster(Text cluster, Buffer& out, First& mark) const {
         const uint8_t* p = cluster.data;
         const uint8_t* const stop = p + cluster.size;
         if (cluster.size < 6) {
             const uint8_t* string = transform(cluster);
             if (string) {
-                out.append(string, std::strlen(reinterpret_cast<const char*>(string)));
+                const size_t size = std::strlen(reinterpret_cast<const char*>(string));
+                if (!mark.is_known && size && p < mark.middle && mark.middle < stop) {
+                    size_t n = n_characters(p, mark.middle), i = 0;
+                    for (; n && i < size; --n) i += size_of_character(string[i]);
+                    mark.size = out.size() - mark.begin + i;
+                    mark.is_known = true;
+                }
+                out.append(string, size);
+                mark.added(n_characters(p, stop), stop, out.size());
                 return;
             }
         }
@@ -362,6 +393,7 @@ private:
             const uint32_t entry = entries[decode(q)];
             add(p, q, entry, out);
             p = q;
+            mark.added(1, p, out.size());
         }
     }
 

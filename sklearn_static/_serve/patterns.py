@@ -89,6 +89,10 @@ class _Parser:
             part = self._one(ignores_case)
             literal = self.pattern[start : self.place]
             parts.append(self._repeated(part))
+            if ignores_case and part[0] not in ("set", "look") and len(parts) > 1:
+                raise UnsupportedError(
+                    "A group within a string is not supported if case is ignored."
+                )
             literals += literal if len(literal) == 1 else "\0"
         if ignores_case:
             self._check_folding(literals)
@@ -157,6 +161,9 @@ class _Parser:
         elif text in "^$.?*+{(":
             raise UnsupportedError(f"{text!r} is not supported.")
         self.place += len(text)
+        if ignores_case and ("\\" in text or not text.isascii()):
+            # Such as one that matches two characters, as "ß" does "ss".
+            raise UnsupportedError(f"{text!r} is not supported when case is ignored.")
         if len(text) == 1:
             text = re.escape(text)
         return ("set", self.program.atom(f"(?i:{text})" if ignores_case else text))
