@@ -12,10 +12,9 @@ def tokenizer(request) -> Tokenizer:
 
 def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> list[int]:
     """Tokenize one document with the tokenizer's plain `encode`, and look tokens up by string."""
-    whole = Tokenizer.from_str(tokenizer.to_str())
-    whole.no_truncation()
-    whole.no_padding()
-    tokens = whole.encode(text, add_special_tokens=False).tokens
+    if tokenizer.truncation is not None or tokenizer.padding is not None:
+        tokenizer = vocabulary.tokenizer  # reading the text once more could round a score
+    tokens = tokenizer.encode(text, add_special_tokens=False).tokens
     rows = vocabulary.row_of_token
     return [rows[token] for token in tokens if token in rows]
 
