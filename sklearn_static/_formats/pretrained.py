@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
 from sklearn_static._serve import FastTokenizer
-from sklearn_static._serve.composition import Composition, compose
+from sklearn_static._serve.composition import Composition, composition_of
 from sklearn_static._serve.original import Original, token_ids, unknown_id
 from sklearn_static._serve.table import Norm, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
@@ -166,7 +166,7 @@ def _read_tokenizer(
     try:
         original = Original(content.decode())
         state = original.state()
-        composition = compose(state)
+        composition = composition_of(original)
         if composition is not None:
             return original, state, composition
     except Exception:  # the library says what is wrong

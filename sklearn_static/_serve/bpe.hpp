@@ -130,23 +130,14 @@ private:
     void read_part(Text part, Text piece, Scratch& scratch, std::vector<int32_t>& ids) const {
         if (part.size == piece.size) return merge(part, scratch, ids);
         const Key key = Key::of(part.data, part.size);
-        const uint64_t hash = key.hash();
+        const Pending pending{part.data, key, key.hash()};
         if (has_words_in_parts) {
-            if (const int32_t* id = words.find(key, hash, part.data)) {
+            if (const int32_t* id = words.find(key, pending.hash, part.data)) {
                 ids.push_back(*id);
                 return;
             }
         }
-        if (part.size > Pieces::kMaxBytes) return merge(part, scratch, ids);
-        const Pieces::Probe probe = scratch.pieces.probe(part.data, part.size, hash);
-        size_t n_ids;
-        if (const int32_t* found = scratch.pieces.find(probe, n_ids)) {
-            ids.insert(ids.end(), found, found + n_ids);
-            return;
-        }
-        const size_t n_before = ids.size();
-        merge(part, scratch, ids);
-        scratch.pieces.put(probe, ids.data() + n_before, ids.size() - n_before);
+        add_cached(pending, scratch, ids, [&](Text text) { merge(text, scratch, ids); });
     }
 
     void merge(Text piece, Scratch& scratch, std::vector<int32_t>& ids) const {

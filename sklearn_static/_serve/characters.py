@@ -18,7 +18,7 @@ Table = dict[str, NDArray[Any]]
 
 N_CODE_POINTS = 0x110000
 # Characters that are asked one by one. Above them are unassigned and private code points only;
-# there, the first of each page of 256 stands for all, but for those that are no characters.
+# there, the first of each page of 256 stands for all, except noncharacters.
 _UNASSIGNED, _TAGS = 0x34000, range(0xE0000, 0xE1000)
 _ASKED = np.array(
     sorted(

@@ -78,18 +78,24 @@ public:
     virtual void split(Text piece, Scratch& scratch, std::vector<int32_t>& ids) const = 0;
 
 protected:
-    // Splits a piece, or finds it in the cache.
     void add_split(const Pending& piece, Scratch& scratch, std::vector<int32_t>& ids) const {
-        const size_t size = piece.key.size;
-        if (size > Pieces::kMaxBytes) return split({piece.data, size}, scratch, ids);
-        const Pieces::Probe probe = scratch.pieces.probe(piece.data, size, piece.hash);
+        add_cached(piece, scratch, ids, [&](Text text) { split(text, scratch, ids); });
+    }
+
+    // Finds a piece in the cache, or has it split by a function, which adds its ids.
+    template <class Split>
+    static void add_cached(const Pending& piece, Scratch& scratch, std::vector<int32_t>& ids,
+                           Split split) {
+        const Text text{piece.data, piece.key.size};
+        if (text.size > Pieces::kMaxBytes) return split(text);
+        const Pieces::Probe probe = scratch.pieces.probe(text.data, text.size, piece.hash);
         size_t n_ids;
         if (const int32_t* found = scratch.pieces.find(probe, n_ids)) {
             ids.insert(ids.end(), found, found + n_ids);
             return;
         }
         const size_t n_before = ids.size();
-        split({piece.data, size}, scratch, ids);
+        split(text);
         scratch.pieces.put(probe, ids.data() + n_before, ids.size() - n_before);
     }
 };

@@ -1,6 +1,6 @@
 """The model of a tokenizer as the tables of the compiled engine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from operator import add
 from typing import Any
@@ -67,10 +67,6 @@ def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
 
 def _words(tokens: Iterable[tuple[str, int]]) -> dict[str, NDArray[Any]]:
     pairs = [(token.encode(), number) for token, number in tokens if token]
-    return _words_of_bytes(pairs)
-
-
-def _words_of_bytes(pairs: Sequence[tuple[bytes, int]]) -> dict[str, NDArray[Any]]:
     values = np.fromiter((number for _, number in pairs), np.int32, len(pairs))
     return build_words([string for string, _ in pairs], values)
 
@@ -180,7 +176,7 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
         "has_words_in_parts": not ignores_merges,
     }
     if tables["cuts"] and byte_level:
-        tables |= _characters_of_bytes(vocabulary, merges, places[0]["symbols"])
+        tables |= _characters_of_bytes(vocabulary, merges, places[0])
     elif tables["cuts"]:
         first_of, last_of = _end_characters(vocabulary)
         tables["joined"] = _joined(last_of[merges[:, 0]], first_of[merges[:, 1]])
@@ -261,7 +257,7 @@ def _joined(last: NDArray[Any], first: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _characters_of_bytes(
-    vocabulary: dict[str, int], merges: NDArray[np.int32], symbols: dict[str, NDArray[Any]]
+    vocabulary: dict[str, int], merges: NDArray[np.int32], place: dict[str, Any]
 ) -> dict[str, Any]:
     """Find the characters whose bytes are merged before anything else, as bpe.hpp explains."""
     n_ids = 1 + max(vocabulary.values())
@@ -295,16 +291,9 @@ def _characters_of_bytes(
         last_rank = _last_rank([vocabulary[_CHARACTER_OF_BYTE[b]] for b in strings[i]], i, rank_of)
         if last_rank is not None and used[i] > last_rank:
             ranks[int(firsts[i])], characters[int(firsts[i])] = last_rank, i
-    ascii_symbols = {c: int(symbols["pages"][c]) for c in range(128)}
+    ascii_symbols = {c: int(place["id_of_byte"][c]) for c in range(128)}
     return {
-        "places": [
-            {
-                "symbols": sparse(ascii_symbols | characters, np.int32, _BYTES),
-                "id_of_byte": np.array(
-                    [vocabulary.get(c, -1) for c in _CHARACTER_OF_BYTE], dtype=np.int32
-                ),
-            }
-        ],
+        "places": [place | {"symbols": sparse(ascii_symbols | characters, np.int32, _BYTES)}],
         "ranks": sparse(ranks, np.int32, -1),
         "boundary_ranks": boundary_ranks,
         "joined": _joined(lasts[first[both]], firsts[second[both]]),
