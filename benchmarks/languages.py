@@ -134,7 +134,7 @@ class Family:
         self.content = tokenizer.to_str()
         self.n_ids = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self.vocabulary: Vocabulary = usable_tokens(Original.from_tokenizer(tokenizer))
-        self.composition = compose(self.vocabulary.original.state())
+        self.composition = compose(self.vocabulary.original.state)
         rng = np.random.default_rng(0)
         self.vectors: NDArray[np.float32] = rng.standard_normal(
             (self.n_ids, N_COLUMNS), dtype=np.float32

@@ -214,7 +214,7 @@ def tokenizers_table(
     with tables.table("speed_tokenizers", *header) as add:
         for name, tokenizer in (("byte-level BPE", bpe), ("Unigram", unigram)):
             vocabulary = usable_tokens(Original.from_tokenizer(tokenizer))
-            composition = compose(vocabulary.original.state())
+            composition = compose(vocabulary.original.state)
             vectors = np.ones((len(vocabulary), 256), dtype=np.float32)
             copies = [
                 StaticTable(FastTokenizer(vocabulary, composition), vectors)

@@ -426,7 +426,7 @@ def test_composition(seed):
     tokenizer, added = random_tokenizer(rng)
     vocabulary = usable(tokenizer)
     documents = documents_for(rng, added)
-    fast = FastTokenizer(vocabulary, compose(vocabulary.original.state()))
+    fast = FastTokenizer(vocabulary, compose(vocabulary.original.state))
     errors = {document: fails(vocabulary.tokens, document) for document in documents}
     known = [document for document in documents if errors[document] is None]
     expected_rows, expected_offsets = vocabulary.tokens(known)
@@ -450,7 +450,7 @@ def test_shares():
         rng = Rng(seed)
         tokenizer, added = random_tokenizer(rng)
         vocabulary = usable(tokenizer)
-        composition = compose(vocabulary.original.state())
+        composition = compose(vocabulary.original.state)
         if composition is None:
             continue
         n_supported += 1

@@ -39,7 +39,7 @@ def test_a_loaded_model_parses_it_only_if_asked(fitted, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ids_are_those_of_the_library(family):
     tokenizer = FAMILIES[family].tokenizer()
-    state = Original(tokenizer.to_str()).state()
+    state = Original(tokenizer.to_str()).state
     assert token_ids(state) == tokenizer.get_vocab(with_added_tokens=True)
     unknown = unknown_id(state)
     assert unknown is None or tokenizer.id_to_token(unknown) in ("[UNK]", "<unk>")
@@ -54,7 +54,7 @@ def test_scores_are_rounded_as_by_the_library():
     state["added_tokens"] = []
     text = json.dumps(state)
     library = json.loads(Tokenizer.from_str(text).to_str())["model"]["vocab"]
-    assert Original(text).state()["model"]["vocab"] == library
+    assert Original(text).state["model"]["vocab"] == library
     assert json.loads(text)["model"]["vocab"] != library
 
 

@@ -63,7 +63,7 @@ class Case:
 
     @cached_property
     def fast(self) -> FastTokenizer:
-        composition = compose(self.vocabulary.original.state())
+        composition = compose(self.vocabulary.original.state)
         assert composition is not None, f"the engine has no equivalent of {self.name}"
         return FastTokenizer(self.vocabulary, composition)
 

@@ -37,7 +37,7 @@ def usable_tokens(original: Original) -> Vocabulary:
     ValueError
         If no token remains.
     """
-    state = original.state()
+    state = original.state
     id_of = token_ids(state)
     left_out = {token["id"] for token in state["added_tokens"] if token["special"]}
     left_out |= {unknown_id(state)} - {None}

@@ -165,7 +165,7 @@ def _read_tokenizer(
     """
     try:
         original = Original(content.decode())
-        state = original.state()
+        state = original.state
         composition = composition_of(original)
         if composition is not None:
             return original, state, composition
@@ -178,7 +178,7 @@ def _read_tokenizer(
     except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
         raise ValueError(f"{file} is not a tokenizer: {error}") from error
     original = Original(content.decode())
-    return original, original.state(), None
+    return original, original.state, None
 
 
 @contextmanager

@@ -127,22 +127,20 @@ def members(pattern: str) -> NDArray[np.bool_]:
     Parameters
     ----------
     pattern : str
-        A regular expression for one character, in the syntax of the tokenizers library.
+        A regular expression for one character, in the syntax of the tokenizers library. If it
+        matches a string of several ones that are adjacent code points, they count as members.
 
     Returns
     -------
     members : ndarray of bool, shape (N_CODE_POINTS,)
         Whether each code point is matched.
     """
-    text = characters()
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    # A mark that is not among the characters that are asked.
-    marked = normalizers.Replace(Regex(f"(?:{pattern})"), "\U0010fffd").normalize_str(text)
-    after = np.frombuffer(marked.encode("utf-32-le"), dtype=np.uint32)
-    if len(after) != len(codes):
-        raise ValueError(f"{pattern!r} does not match single characters.")
-    is_member: NDArray[np.bool_] = (after != codes)[_PLACES]
-    return is_member
+    # Runs of members are removed, which is faster than to mark each of them.
+    removed = normalizers.Replace(Regex(f"(?:{pattern})+"), "").normalize_str(characters())
+    is_member = np.ones(N_CODE_POINTS, dtype=bool)
+    is_member[np.frombuffer(removed.encode("utf-32-le"), dtype=np.uint32)] = False
+    by_representative: NDArray[np.bool_] = is_member[_ASKED][_PLACES]
+    return by_representative
 
 
 @cache
@@ -379,11 +377,11 @@ def classes_of(sets: Iterable[NDArray[np.bool_]]) -> tuple[Table, NDArray[np.boo
         If there are too many classes.
     """
     all_sets = list(sets)
-    signatures = np.zeros(N_CODE_POINTS, dtype=np.int64)
+    signatures = np.zeros(len(_ASKED), dtype=np.int64)
     for i, members_of_set in enumerate(all_sets):
-        signatures |= members_of_set.astype(np.int64) << i
+        signatures |= members_of_set[_ASKED].astype(np.int64) << i
     distinct, classes = np.unique(signatures, return_inverse=True)
     if len(distinct) > 254 or len(all_sets) > 62:
         raise ValueError("A pattern has too many classes of characters.")
     bits = distinct[:, None] >> np.arange(len(all_sets)) & 1
-    return table(classes.astype(np.uint8)), bits.astype(bool)
+    return table(classes.astype(np.uint8)[_PLACES]), bits.astype(bool)

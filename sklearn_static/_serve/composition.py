@@ -24,7 +24,7 @@ if IS_COMPILED:
     from sklearn_static._serve.splitters import compile_splitter
 
 # Increment it when the tables change; saved ones of another version are made anew.
-COMPOSITION_VERSION = 1
+COMPOSITION_VERSION = 2
 
 Composition = dict[str, Any]
 """The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""
@@ -52,7 +52,8 @@ def composition_of(original: Original) -> Composition | None:
     for known, composition in _recent:
         if known == key:
             return composition
-    composition = compose(original.state())
+    composition = compose(original.state)
+    original.release()
     _recent[:] = [(key, composition), *_recent[: _N_RECENT - 1]]
     return composition
 

@@ -36,6 +36,13 @@ cdef extern from "text.hpp" namespace "sklearn_static" nogil:
         View[uint16_t] index
         View[Value] pages
 
+cdef extern from "buffer.hpp" namespace "sklearn_static" nogil:
+    cdef cppclass Buffer:
+        const uint8_t* data()
+        Text text()
+        void reset(size_t capacity) except +
+        void append(const uint8_t* p, size_t n) except +
+
 cdef extern from "trie.hpp" namespace "sklearn_static" nogil:
     struct TrieNode:
         double score
@@ -56,6 +63,7 @@ cdef extern from "words.hpp" namespace "sklearn_static" nogil:
     cdef cppclass Words:
         View[WordSlot] slots
         View[uint8_t] bytes
+        const int32_t* find(Text text)
 
     cdef cppclass WordsBuilder:
         vector[WordSlot] slots
@@ -240,10 +248,13 @@ cdef extern from "pool.hpp" namespace "sklearn_static" nogil:
         const float* scales
         size_t n_columns
 
-    void ask_for_huge_pages(const void* memory, size_t size)
     void pool[Value](
         const Table[Value]& table, const Selection& selection, cbool unit_length, float* out
     )
+
+cdef extern from "huge_pages.hpp" namespace "sklearn_static" nogil:
+    void ask_for_huge_pages(const void* memory, size_t size)
+    void collapse_pages(const void* memory, size_t size)
 
 
 cdef size_t _NO_LIMIT = <size_t> -1
@@ -310,6 +321,13 @@ cdef class _Assembly:
             engine.splitter.steps.push_back(self.step(part))
         engine.model.reset(self.model(composition["model"]))
 
+    cdef const void* looked_up(self, array, size_t* size) except? NULL:
+        """Read an array of uint64 that is looked up at random places."""
+        cdef const void* data = self.array(array, np.uint64, size)
+        if array.flags.writeable:  # which a mapped file is not
+            collapse_pages(data, size[0] * sizeof(uint64_t))
+        return data
+
     cdef const void* array(self, array, dtype, size_t* size) except? NULL:
         if array.dtype != dtype or array.ndim != 1:
             raise ValueError(f"an array must be {dtype} with one dimension, got {array.dtype}.")
@@ -363,14 +381,14 @@ cdef class _Assembly:
 
     cdef Trie trie(self, table) except *:
         cdef Trie trie
-        trie.nodes.data = <const TrieNode*> self.array(table["nodes"], np.uint64, &trie.nodes.size)
+        trie.nodes.data = <const TrieNode*> self.looked_up(table["nodes"], &trie.nodes.size)
         trie.nodes.size = trie.nodes.size * sizeof(uint64_t) // sizeof(TrieNode)
         trie.values = self.int32(table["values"])
         return trie
 
     cdef Words words(self, table) except *:
         cdef Words words
-        words.slots.data = <const WordSlot*> self.array(table["slots"], np.uint64, &words.slots.size)
+        words.slots.data = <const WordSlot*> self.looked_up(table["slots"], &words.slots.size)
         words.slots.size = words.slots.size * sizeof(uint64_t) // sizeof(WordSlot)
         words.bytes = self.bytes(table["bytes"])
         return words
@@ -496,7 +514,9 @@ cdef class _Assembly:
             return unigram
         bpe = new Bpe()
         bpe.words = self.words(part["words"])
-        bpe.merges.slots = self.uint64(part["merges"]["slots"])
+        bpe.merges.slots.data = <const uint64_t*> self.looked_up(
+            part["merges"]["slots"], &bpe.merges.slots.size
+        )
         bpe.merges.merged = self.int32(part["merges"]["merged"])
         bpe.merges.small = self.int32(part["merges"]["small"])
         bpe.merges.filter = self.uint64(part["merges"]["filter"])
@@ -723,6 +743,60 @@ def build_words(strings, values):
         "slots": _copied(builder.slots.data(), builder.slots.size() * sizeof(WordSlot), np.uint64),
         "bytes": _copied(builder.bytes.data(), builder.bytes.size(), np.uint8),
     }
+
+
+def merge_ids(words, list merges, size_t n_prefix):
+    """Look up the ids of the tokens of merges.
+
+    Parameters
+    ----------
+    words : dict of str to ndarray
+        The result of `build_words` for all tokens.
+    merges : list of (str, str)
+        The two tokens of each merge.
+    n_prefix : int
+        Number of bytes at the beginning of the second token that the merged token lacks.
+
+    Returns
+    -------
+    merges : ndarray of int32, shape (n_merges, 3)
+        The ids of both tokens and of the token into which they merge.
+
+    Raises
+    ------
+    ValueError
+        If there is no such token.
+    """
+    buffers = []
+    cdef Words tokens = (<_Assembly> _Assembly(buffers)).words(words)
+    cdef size_t i, n = len(merges)
+    result = np.empty((n, 3), dtype=np.int32)
+    cdef _Buffer buffer = _Buffer(result, True)
+    cdef int32_t* ids = <int32_t*> buffer.view.buf
+    cdef const uint8_t* first
+    cdef const uint8_t* second
+    cdef Py_ssize_t n_first, n_second
+    cdef Buffer pair, merged  # after which bytes may be read
+    cdef const int32_t* found[3]
+    for i in range(n):
+        one, other = merges[i]
+        first = <const uint8_t*> PyUnicode_AsUTF8AndSize(one, &n_first)
+        second = <const uint8_t*> PyUnicode_AsUTF8AndSize(other, &n_second)
+        if not n_first or n_second <= <Py_ssize_t> n_prefix:
+            raise ValueError(f"The merge of {one!r} and {other!r} has an empty token.")
+        pair.reset(n_first + n_second)
+        pair.append(first, n_first)
+        pair.append(second, n_second)
+        merged.reset(n_first + n_second)
+        merged.append(first, n_first)
+        merged.append(second + n_prefix, n_second - n_prefix)
+        found[0] = tokens.find(Text(pair.data(), n_first))
+        found[1] = tokens.find(Text(pair.data() + n_first, n_second))
+        found[2] = tokens.find(merged.text())
+        if not found[0] or not found[1] or not found[2]:
+            raise ValueError(f"The merge of {one!r} and {other!r} has an unknown token.")
+        ids[3 * i], ids[3 * i + 1], ids[3 * i + 2] = found[0][0], found[1][0], found[2][0]
+    return result
 
 
 def build_merges(merges):

@@ -1,15 +1,20 @@
 """The model of a tokenizer as the tables of the compiled engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._serve.characters import sparse
-from sklearn_static._serve.engine import build_merges, build_trie, build_words, single_tokens
+from sklearn_static._serve.engine import (
+    build_merges,
+    build_trie,
+    build_words,
+    merge_ids,
+    single_tokens,
+)
 from sklearn_static._serve.patterns import UnsupportedError
 
 # As in bpe.hpp.
@@ -55,7 +60,7 @@ def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
             raise UnsupportedError("The unknown token is not in the vocabulary.")
         return {
             "kind": kind,
-            "words": _words(vocabulary.items()),
+            "words": _words(vocabulary),
             "unknown_id": vocabulary[model["unk_token"]],
         }
     if kind == "WordPiece":
@@ -65,10 +70,18 @@ def compile_model(model: Model, *, byte_level: bool) -> dict[str, Any]:
     raise UnsupportedError(f"The model {kind} is not supported.")
 
 
-def _words(tokens: Iterable[tuple[str, int]]) -> dict[str, NDArray[Any]]:
-    pairs = [(token.encode(), number) for token, number in tokens if token]
-    values = np.fromiter((number for _, number in pairs), np.int32, len(pairs))
-    return build_words([string for string, _ in pairs], values)
+def _words(ids: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    return build_words(*_encoded(ids))
+
+
+def _encoded(ids: Mapping[str, int]) -> tuple[list[bytes], NDArray[np.int32]]:
+    """Return the tokens as UTF-8, without an empty one, and their ids."""
+    if "" in ids:
+        ids = {token: i for token, i in ids.items() if token}
+    encoded = "\0".join(ids).encode().split(b"\0") if ids else []
+    if len(encoded) != len(ids):  # a token contains the separator
+        encoded = [token.encode() for token in ids]
+    return encoded, np.fromiter(ids.values(), np.int32, len(ids))
 
 
 def _wordpiece(model: Model) -> dict[str, Any]:
@@ -82,8 +95,8 @@ def _wordpiece(model: Model) -> dict[str, Any]:
     }
     return {
         "kind": "WordPiece",
-        "words": _words(initial.items()),
-        "continuing": _words(continuing.items()),
+        "words": _words(initial),
+        "continuing": _words(continuing),
         "longest_initial": _longest(initial),
         "longest_continuing": _longest(continuing),
         "unknown_id": vocabulary[model["unk_token"]],
@@ -107,15 +120,13 @@ def _unigram(model: Model) -> dict[str, Any]:
     scores = np.array([score for _, score in model["vocab"]], dtype=np.float64)
     if not np.isfinite(scores).all():
         raise UnsupportedError("A score is not finite.")
-    tokens = [token for token in index if token]
-    ids = np.array([index[token] for token in tokens], dtype=np.int32)
-    encoded = [token.encode() for token in tokens]
+    encoded, ids = _encoded(index)
     id_of_byte = np.empty(0, dtype=np.int32)
     if model["byte_fallback"]:
         id_of_byte = np.array([index.get(f"<0x{b:02X}>", -1) for b in range(256)], dtype=np.int32)
     tables = {
         "kind": "Unigram",
-        "words": _words([]),
+        "words": _words({}),
         "trie": build_trie(encoded, scores[ids], ids),
         "id_of_byte": id_of_byte,
         "unknown_id": model["unk_id"],
@@ -144,13 +155,11 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     unknown_id = None if unknown is None else vocabulary.get(unknown)
     if unknown is not None and unknown_id is None:
         raise UnsupportedError("The unknown token is not in the vocabulary.")
-    pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
-    firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
-    rests = [second[len(prefix) :] for second in seconds] if prefix else seconds
-    merges = np.empty((len(pairs), 3), dtype=np.int32)
-    for column, tokens in enumerate((firsts, seconds, map(add, firsts, rests))):
-        merges[:, column] = np.fromiter(map(vocabulary.__getitem__, tokens), np.int32, len(pairs))
+    pairs = model["merges"]
+    if pairs and isinstance(pairs[0], str):
+        pairs = [tuple(merge.split(" ", 1)) for merge in pairs]
     try:
+        merges = merge_ids(_words(vocabulary), pairs, len(prefix))
         table = build_merges(merges)
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
@@ -162,7 +171,7 @@ def _bpe(model: Model, byte_level: bool) -> dict[str, Any]:
     ]
     tables = {
         "kind": "BPE",
-        "words": _words([]),
+        "words": _words({}),
         "merges": table,
         "places": places,
         "byte_level": byte_level,
@@ -205,8 +214,8 @@ def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[s
         return {"symbols": sparse(symbols, np.int32, _BYTES), "id_of_byte": id_of_byte}
     n = len(prefix) + len(suffix)
     symbols = {
-        ord(token[len(prefix)]): i
-        for token, i in vocabulary.items()
+        ord(token[len(prefix)]): vocabulary[token]
+        for token in vocabulary
         if len(token) == n + 1 and token.startswith(prefix) and token.endswith(suffix)
     }
     default = _UNKNOWN
@@ -222,12 +231,7 @@ def _symbols(model: Model, prefix: str, suffix: str, byte_level: bool) -> dict[s
 
 def _strings(vocabulary: dict[str, int], byte_level: bool) -> tuple[list[bytes], NDArray[np.int32]]:
     """Return the tokens as they occur in a text, and their ids."""
-    if byte_level:
-        return _byte_strings(vocabulary)
-    encoded = [token.encode() for token in vocabulary if token]
-    return encoded, np.fromiter(
-        (i for token, i in vocabulary.items() if token), np.int32, len(encoded)
-    )
+    return _byte_strings(vocabulary) if byte_level else _encoded(vocabulary)
 
 
 def _end_characters(vocabulary: dict[str, int]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -266,8 +270,8 @@ def _characters_of_bytes(
         strings[i] = string
     first_byte = np.array([string[0] if string else 0 for string in strings])
     last_byte = np.array([string[-1] if string else 0 for string in strings])
-    firsts, lasts = np.array([_ends(string) for string in strings], dtype=np.int64).T
-    is_whole = np.array([_is_utf8(string) for string in strings])
+    firsts, lasts, whole = np.array([_ends(string) for string in strings], dtype=np.int64).T
+    is_whole = whole.astype(bool)
     rank = np.arange(len(merges), dtype=np.int32)
     first, second, merged = merges.T
     # Merges across the boundary of two characters.
@@ -315,10 +319,18 @@ def _last_rank(
     return highest if word == [whole] else None
 
 
-def _ends(string: bytes) -> tuple[int, int]:
-    """Return the first and the last character, -1 for one that is not complete."""
-    if not string:
-        return -1, -1
+def _ends(string: bytes) -> tuple[int, int, bool]:
+    """Return the first and the last character, -1 for one that is not complete, and whether all
+    characters are complete.
+    """
+    if string.isascii():
+        return (string[0], string[-1], True) if string else (-1, -1, True)
+    try:
+        text = string.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return ord(text[0]), ord(text[-1]), True
     first = string.decode(errors="replace")[0]
     start = len(string) - 1
     while start > 0 and string[start] & 0xC0 == 0x80:
@@ -327,6 +339,7 @@ def _ends(string: bytes) -> tuple[int, int]:
     return (
         -1 if first == "\ufffd" else ord(first),
         ord(last) if len(last) == 1 and last != "\ufffd" else -1,
+        False,
     )
 
 

@@ -109,6 +109,8 @@ def _original(steps: Sequence[Step]) -> Step:
             originals[-1] = _STRIP  # in place of NFD
         else:
             originals.append(step)
+    if len(originals) == 1:
+        return originals[0]
     return {"type": "Sequence", "normalizers": originals}
 
 

@@ -27,7 +27,7 @@ struct Pattern {
     // For each state and each class the next state; kEndsBefore if a match ends before this
     // character. The last class is the end of the text.
     View<uint16_t> next;
-    View<uint8_t> can_begin;  // for each class, whether a match can begin with it
+    View<uint8_t> can_begin;  // for each byte, whether a match can begin with it
     // For each state, the ASCII letters that leave it as it is, if what comes next tells anyway
     // whether a match ends there.
     View<uint8_t> skips;
@@ -68,13 +68,11 @@ struct Pattern {
     // Finds the first match at or after p; returns whether there is one.
     bool find(const uint8_t* p, const uint8_t* end, const uint8_t*& begin,
               const uint8_t*& stop) const {
-        while (p < end) {
-            const uint8_t* q = p;
-            if (can_begin[classes[decode(q)]] && (stop = match(p, end))) {
+        for (; p < end; ++p) {
+            if (can_begin[*p] && (stop = match(p, end))) {
                 begin = p;
                 return true;
             }
-            p = q;
         }
         return false;
     }

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_static._serve.characters import classes_of, members
+from sklearn_static._serve.characters import Table, classes_of, members
 
 _MOST_STATES = 2000
 # As in pattern.hpp.
@@ -62,11 +62,18 @@ class _Parser:
         self.pattern = pattern
         self.program = program
         self.place = 0
+        self.strings: set[str] = set()  # of which the case is ignored
 
     def parse(self) -> _Part:
         part = self._alternatives(ignores_case=False)
         if self.place < len(self.pattern):
             raise UnsupportedError(f"{self.pattern!r} has an unbalanced parenthesis.")
+        # Such as "ss", which "ß" matches.
+        strings = "|".join(map(re.escape, sorted(self.strings)))
+        if strings and members(f"(?i:{strings})").any():
+            raise UnsupportedError(
+                f"A string in {self.pattern!r} matches a single character when case is ignored."
+            )
         return part
 
     def _peek(self, text: str) -> bool:
@@ -95,15 +102,13 @@ class _Parser:
                 )
             literals += literal if len(literal) == 1 else "\0"
         if ignores_case:
-            self._check_folding(literals)
+            self._note_strings(literals)
         return ("sequence", parts)
 
-    def _check_folding(self, literals: str) -> None:
-        """Refuse strings that match a single character when case is ignored, such as "ss"."""
+    def _note_strings(self, literals: str) -> None:
+        """Note strings of which the case is ignored; "\\0" stands for what is no literal."""
         for run in filter(None, literals.split("\0")):
-            parts = {run[i:j] for i in range(len(run)) for j in range(i + 2, len(run) + 1)}
-            if parts and _any_member("|".join(map(re.escape, sorted(parts)))):
-                raise UnsupportedError(f"{run!r} matches a single character when case is ignored.")
+            self.strings |= {run[i:j] for i in range(len(run)) for j in range(i + 2, len(run) + 1)}
 
     def _repeated(self, part: _Part) -> _Part:
         match = _QUANTIFIER.match(self.pattern, self.place)
@@ -183,11 +188,6 @@ class _Parser:
                     return self.pattern[self.place : i + 1]
             i += 1
         raise UnsupportedError(f"{self.pattern!r} has an unbalanced bracket.")
-
-
-@cache
-def _any_member(pattern: str) -> bool:
-    return bool(members(f"(?i:{pattern})").any())
 
 
 def _compile(part: _Part, program: _Program, following: int) -> int:
@@ -310,9 +310,22 @@ def _tables(part: _Part, program: _Program) -> dict[str, Any]:
         "classes": classes,
         "next": np.array(rows, dtype=np.uint16).ravel(),
         "skips": np.array([_skips(row, i, letters) for i, row in enumerate(rows)], dtype=np.uint8),
-        "can_begin": np.array([step != 0 for step in rows[1]], dtype=np.uint8),
+        "can_begin": _first_bytes(np.array(rows[1][:-1]) != 0, classes),
         "n_classes": n_classes,
     }
+
+
+def _first_bytes(begins: NDArray[np.bool_], classes: Table) -> NDArray[np.uint8]:
+    """Say for each byte whether a character that it may begin has a class that begins a match."""
+    characters = begins[classes["pages"].reshape(-1, 256)[classes["index"]]].ravel()
+    result = np.zeros(256, dtype=np.uint8)
+    result[:0x80] = characters[:0x80]
+    # A first byte holds the highest bits of the code point: five, four or three of them.
+    result[0xC0:0xE0] = characters[: 1 << 11].reshape(32, -1).any(axis=1)
+    result[0xE0:0xF0] = characters[: 1 << 16].reshape(16, -1).any(axis=1)
+    for i in range(5):
+        result[0xF0 + i] = characters[i << 18 : i + 1 << 18].any()
+    return result
 
 
 def _skips(row: Sequence[int], state: int, letters: Sequence[int]) -> int:

@@ -10,9 +10,6 @@
 #include "text.hpp"
 #include "pairs.hpp"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define SKLEARN_STATIC_X86 1
 #include <immintrin.h>
@@ -61,26 +58,6 @@ constexpr size_t kRowsAtOnce = 16, kRowsFetched = 12;
 struct Span {
     size_t start, stop;
 };
-
-// Asks the system to hold memory in huge pages, so that fewer rows miss the TLB.
-//
-// Only advice: no page is copied during the call, and a mapped file stays shared and clean. Pages of
-// an unpickled table are merged in the background: Gemma's 268 MB took 82 ns per token after loading,
-// 60 after two minutes. Those of a mapped file are read as huge pages where the file system can: 81
-// and 71 ns. Neither a copy to huge pages (MADV_COLLAPSE) nor MADV_WILLNEED pays: the one takes 0.6 s
-// and the pages twice, which the tokens of 100 million characters would pay back; the other gains
-// nothing.
-inline void ask_for_huge_pages(const void* memory, size_t size) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr uintptr_t kHugePage = 2 << 20;
-    const uintptr_t address = reinterpret_cast<uintptr_t>(memory);
-    const uintptr_t start = (address + kHugePage - 1) / kHugePage * kHugePage;
-    const uintptr_t stop = (address + size) / kHugePage * kHugePage;
-    if (start < stop) madvise(reinterpret_cast<void*>(start), stop - start, MADV_HUGEPAGE);
-#else
-    (void)memory, (void)size;
-#endif
-}
 
 // Some rows of one document.
 struct Group {

@@ -298,7 +298,7 @@ def _saved_tokenizer(state: dict[str, Any]) -> FastTokenizer:
         if state["composition_version"] == COMPOSITION_VERSION and IS_COMPILED:
             return FastTokenizer(vocabulary, state["composition"])
     else:
-        ids = token_ids(vocabulary.original.state()).values()
+        ids = token_ids(vocabulary.original.state).values()
         missing = set(vocabulary.token_ids.tolist()).difference(ids)
         if missing:
             raise ValueError(
