@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import pickle
-import resource
 import statistics
 import subprocess
 import sys
@@ -242,28 +241,31 @@ def vectorizer_of(family: Family) -> StaticEmbeddingVectorizer:
         return StaticEmbeddingVectorizer.from_pretrained(folder)
 
 
-# Each is run in a fresh interpreter. It prints the peak of its memory beyond the imports, in MB.
+# Each is run in a fresh interpreter that has imported scikit-learn. It prints the CPU seconds to
+# the first features, with the imports of the library, and the MB of the peak beyond these imports.
 LOADS = {
-    "joblib": "import joblib; features = joblib.load(path).transform([text])",
-    "pickle": "features = pickle.load(open(path, 'rb')).transform([text])",
+    "joblib": ("joblib, sklearn_static", "joblib.load(path).transform([text])"),
+    "joblib, mmap_mode='r'": (
+        "joblib, sklearn_static",
+        "joblib.load(path, mmap_mode='r').transform([text])",
+    ),
+    "pickle": ("sklearn_static", "pickle.load(open(path, 'rb')).transform([text])"),
     "from_pretrained": (
-        "from sklearn_static import StaticEmbeddingVectorizer as V; "
-        "features = V.from_pretrained(path).transform([text])"
+        "sklearn_static",
+        "sklearn_static.StaticEmbeddingVectorizer.from_pretrained(path).transform([text])",
     ),
-    "model2vec": (
-        "from model2vec import StaticModel; "
-        "features = StaticModel.from_pretrained(path).encode([text])"
-    ),
+    "model2vec": ("model2vec", "model2vec.StaticModel.from_pretrained(path).encode([text])"),
 }
-PEAK = """
-import pickle, re, sys, sklearn.linear_model
-{imports}
+LOAD = """
+import pickle, re, sys, time, sklearn.linear_model
 path, text = sys.argv[1:]
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+start = time.process_time()
+import {imports}
 before = peak()
-{load}
-print((peak() - before) / 1e6)
+features = {load}
+print(time.process_time() - start, (peak() - before) / 1e6)
 """
 WORKER = """
 import re, sys, joblib, sklearn.linear_model
@@ -279,15 +281,13 @@ print(sum(map(int, re.findall(r"Private_\\w+:\\s+(\\d+)", content))) / 1e3)
 
 
 def load(who: str, path: Path) -> tuple[float, float]:
-    """Give the CPU seconds of a fresh interpreter, and the MB of its peak beyond the imports."""
-    imports = "import model2vec" if who == "model2vec" else "import sklearn_static"
-    code = PEAK.format(imports=imports, load=LOADS[who])
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Give the CPU seconds to the first features, and the MB of the peak beyond the imports."""
+    imports, expression = LOADS[who]
+    code = LOAD.format(imports=imports, load=expression)
     command = [sys.executable, "-c", code, str(path), ONE_DOCUMENT]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, float(done.stdout)
+    seconds, megabytes = map(float, done.stdout.split())
+    return seconds, megabytes
 
 
 def private_megabytes(path: str) -> list[float]:
@@ -308,7 +308,7 @@ def large_loading_table(tables: Results, folder: Path, families: Families, round
         return
     family = Family(folder, LARGEST)
     with tempfile.TemporaryDirectory() as temporary:
-        paths = {who: Path(temporary) / who for who in LOADS}
+        paths = {who: Path(temporary) / who.partition(",")[0] for who in LOADS}
         family.static_model().save_pretrained(paths["model2vec"])
         ours = StaticEmbeddingVectorizer.from_pretrained(paths["model2vec"])
         ours.save_pretrained(paths["from_pretrained"])
@@ -321,7 +321,10 @@ def large_loading_table(tables: Results, folder: Path, families: Families, round
             for who, path in paths.items():
                 figures[who].append(load(who, path))
         header = ("CPU seconds to the first features", "MB at the peak beyond the vectors")
-        title = f"Fresh interpreter, {FAMILIES[LARGEST]}'s vocabulary, {size:.0f} MB of vectors"
+        title = (
+            f"Fresh interpreter with scikit-learn, {FAMILIES[LARGEST]}'s vocabulary, {size:.0f} MB "
+            "of vectors"
+        )
         with tables.table("loading_large", "loaded from", *header, title=title) as add:
             for who, pairs in figures.items():
                 seconds, peak = (statistics.median(column) for column in zip(*pairs, strict=True))
