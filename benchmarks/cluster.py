@@ -115,7 +115,7 @@ def sum_there(vectorizer: Any, given: list[str], n: int) -> NDArray[np.float64]:
 
 def measure_transform(tables: Results, given: list[str], n: int) -> None:
     """Make documents, transform them, and add up their features."""
-    vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given[:10])
+    vectorizer = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0).fit(given[:10])
     megabytes = len(pickle.dumps(vectorizer)) / 1e6
     title = f"transform, {n:,} short documents; the vectorizer has {megabytes:.0f} MB"
     with tables.table("cluster_transform", "", "first 1%, s", *COLUMNS, title=title) as add:
@@ -167,7 +167,7 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 given[: n + FEW],
                 tokenizer,
                 max_length=None,
-                lexical_components=0,
+                lsa_components=0,
                 min_df=0,
                 random_state=0,
             )

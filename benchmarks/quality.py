@@ -129,10 +129,10 @@ def measure_similarity(tables: Results, memory: joblib.Memory, data: Path) -> No
     with tables.table("similarity", "", *np.unique(years), "mean") as add:
         peer = distill(MODEL, pca_dims=256, quantize_to="float32")
         add("model2vec", *correlations(lambda sides: peer.encode(sides, max_length=None)))
-        vectorizer = static(memory, lexical_components=0).fit(["any"])
+        vectorizer = static(memory, lsa_components=0).fit(["any"])
         add("vocabulary", *correlations(vectorizer.transform))
         for name in FITTED_FOR_SIMILARITY:
-            vectorizer = static(memory, distill_on="corpus", lexical_components=0)
+            vectorizer = static(memory, distill_on="corpus", lsa_components=0)
             vectorizer.fit(corpora.load(name, data).train_documents)
             add(f"corpus, {name}", *correlations(vectorizer.transform))
         teacher = SentenceTransformer(MODEL, device="cpu")
@@ -206,7 +206,7 @@ def measure_sizes(tables: Results, memory: joblib.Memory, data: Path) -> None:
         for settings in SIZES:
             cells, sizes = [], []
             for split in sets:
-                vectorizer = static(memory, lexical_components=0, **settings)
+                vectorizer = static(memory, lsa_components=0, **settings)
                 features = fitted_features(vectorizer, split)
                 cells.append(pair(accuracies(features, split)))
                 sizes.append(saved_megabytes(vectorizer))

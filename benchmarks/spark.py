@@ -75,7 +75,7 @@ def main() -> None:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     given = corpora.load("banking77", options.data).train_documents
     n = 1_000_000 // (20 if options.quick else 1)
-    vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(given)
+    vectorizer = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0).fit(given)
     print(machine())
     title = f"transform, {n:,} short documents"
     header = ("", "all, s", "documents/s")

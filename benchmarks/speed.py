@@ -240,12 +240,12 @@ def storage_table(
 ) -> None:
     """Speed of quantized tables, and of a table with LSA features."""
     vectorizers = {
-        quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize, lexical_components=0).fit(
+        quantize: StaticEmbeddingVectorizer(MODEL, quantize=quantize, lsa_components=0).fit(
             ONE_DOCUMENT
         )
         for quantize in ("float16", "int8")
     }
-    with_lsa = StaticEmbeddingVectorizer(MODEL, lexical_components=N_LSA).fit(documents)
+    with_lsa = StaticEmbeddingVectorizer(MODEL, lsa_components=N_LSA).fit(documents)
     vectorizers[f"float32, {N_LSA} LSA features"] = with_lsa
     contenders: Contenders = {"float32": lambda: ours.transform(documents)}
     for quantize, vectorizer in vectorizers.items():
@@ -420,9 +420,7 @@ def main() -> None:
     fitted: dict[str, Any] = {}
     fits: Contenders = {
         "sklearn-static ``fit``": lambda: fitted.update(
-            ours=StaticEmbeddingVectorizer(MODEL, memory=None, lexical_components=0).fit(
-                ONE_DOCUMENT
-            )
+            ours=StaticEmbeddingVectorizer(MODEL, memory=None, lsa_components=0).fit(ONE_DOCUMENT)
         ),
         "model2vec ``distill``": lambda: fitted.update(
             model2vec=distill(MODEL, pca_dims=256, quantize_to="float32")

@@ -34,7 +34,7 @@ from sklearn.cluster import KMeans
 
 from sklearn_static import StaticEmbeddingVectorizer
 
-vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0)
+vectorizer = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0)
 features = vectorizer.fit_transform(documents)
 kmeans = KMeans(n_clusters=12, n_init=5, random_state=0).fit(features)
 

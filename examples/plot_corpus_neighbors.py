@@ -37,8 +37,8 @@ print(f"{len(corpus)} paragraphs")
 # One vectorizer is distilled on the vocabulary; the other one is fitted to the corpus. Neither has
 # LSA features, so that the features are embeddings only.
 
-before = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(corpus)
-after = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0, distill_on="corpus").fit(
+before = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0).fit(corpus)
+after = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0, distill_on="corpus").fit(
     corpus
 )
 

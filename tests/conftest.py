@@ -42,7 +42,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     """A vectorizer fitted on the tiny BERT; not to be changed."""
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0).fit(texts)
+    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0).fit(texts)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,7 @@ def numbers(texts):
 @pytest.fixture(scope="session")
 def with_bigrams(bert_folder, texts):
     vectorizer = StaticEmbeddingVectorizer(
-        bert_folder, n_components=8, ngram_range=(1, 2), lexical_components=6, min_df=0
+        bert_folder, n_components=8, ngram_range=(1, 2), lsa_components=6, min_df=0
     )
     return vectorizer.fit(texts)
 
@@ -93,7 +93,7 @@ def minilm_path() -> Path:
 @pytest.fixture(scope="session")
 def minilm(minilm_path: Path) -> StaticEmbeddingVectorizer:
     """A vectorizer with default settings on the real teacher; not to be changed."""
-    return StaticEmbeddingVectorizer(minilm_path, lexical_components=0).fit(["any text"])
+    return StaticEmbeddingVectorizer(minilm_path, lsa_components=0).fit(["any text"])
 
 
 @dataclass

@@ -28,7 +28,7 @@ def path(request, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp(request.param)
     save_sentence_transformer(request.param, folder / "teacher")
     vectorizer = StaticEmbeddingVectorizer(
-        folder / "teacher", n_components=8, n_jobs=2, lexical_components=0
+        folder / "teacher", n_components=8, n_jobs=2, lsa_components=0
     )
     joblib.dump(vectorizer.fit(["a"]), folder / "model.joblib")
     return str(folder / "model.joblib")

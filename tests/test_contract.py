@@ -31,13 +31,13 @@ CHECKS = [
 def test_scikit_learn(check):
     getattr(estimator_checks, check)(
         "StaticEmbeddingVectorizer",
-        StaticEmbeddingVectorizer("no/such-model", lexical_components=0),
+        StaticEmbeddingVectorizer("no/such-model", lsa_components=0),
     )
 
 
 @pytest.fixture
 def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
 
 
 def test_fit_returns_self(vectorizer, texts):

@@ -60,8 +60,8 @@ class TestParts:
 class TestMostFrequent:
     documents = ([0, 1, 0, 1, 2], [0, 1], [3, 1, 2], [4, 5, 4, 5], [0, 1, 2, 3])
 
-    def pairs(self, max_features: int | None, documents: Documents = documents) -> list[list[int]]:
-        return most_frequent_bigrams(of(documents), N_TOKENS, max_features).pairs.tolist()
+    def pairs(self, max_bigrams: int | None, documents: Documents = documents) -> list[list[int]]:
+        return most_frequent_bigrams(of(documents), N_TOKENS, max_bigrams).pairs.tolist()
 
     def test_by_the_number_of_documents_two_at_least(self):
         assert self.pairs(None) == [[0, 1], [1, 2]]

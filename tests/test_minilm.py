@@ -61,7 +61,7 @@ def test_gram_matrix_is_that_of_model2vec(source, minilm, model2vec, docstrings,
 def test_pipeline(minilm_path, dataset):
     data = dataset("banking77")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(minilm_path, n_components=256, lexical_components=0),
+        StaticEmbeddingVectorizer(minilm_path, n_components=256, lsa_components=0),
         LogisticRegression(C=10, max_iter=300),
     )
     model.fit(data.train_texts, data.train_labels)
@@ -72,7 +72,7 @@ def test_grid_search(minilm_path, dataset):
     data = dataset("banking77")
     search = GridSearchCV(
         make_pipeline(
-            StaticEmbeddingVectorizer(minilm_path, lexical_components=0),
+            StaticEmbeddingVectorizer(minilm_path, lsa_components=0),
             LogisticRegression(),
         ),
         {
@@ -90,7 +90,7 @@ def test_grid_search(minilm_path, dataset):
 def test_column_transformer(frame, minilm_path, docstrings):
     texts = docstrings[:200]
     data = frame({"text": texts, "length": [len(t) for t in texts]})
-    vectorizer = StaticEmbeddingVectorizer(minilm_path, n_components=32, lexical_components=0)
+    vectorizer = StaticEmbeddingVectorizer(minilm_path, n_components=32, lsa_components=0)
     transformer = ColumnTransformer(
         [("text", vectorizer, "text"), ("rest", "passthrough", ["length"])]
     )
@@ -102,7 +102,7 @@ def test_column_transformer(frame, minilm_path, docstrings):
 @pytest.mark.parametrize(("quantize", "closeness"), [("float16", 0.99999), ("int8", 0.9995)])
 def test_quantized(quantize, closeness, minilm, minilm_path, docstrings):
     texts = docstrings[:300]
-    quantized = StaticEmbeddingVectorizer(minilm_path, quantize=quantize, lexical_components=0).fit(
+    quantized = StaticEmbeddingVectorizer(minilm_path, quantize=quantize, lsa_components=0).fit(
         texts
     )
     cosines = np.sum(quantized.transform(texts) * minilm.transform(texts), axis=1)

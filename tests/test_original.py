@@ -19,7 +19,7 @@ def is_parsed(vectorizer: StaticEmbeddingVectorizer) -> bool:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> StaticEmbeddingVectorizer:
     folder = save_sentence_transformer("xlm-roberta", tmp_path_factory.mktemp("teacher"))
-    return StaticEmbeddingVectorizer(folder, n_components=8, lexical_components=0).fit(["a"])
+    return StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(["a"])
 
 
 def test_a_loaded_model_parses_it_only_if_asked(fitted, tmp_path):

@@ -33,7 +33,7 @@ class Remembers:
 def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
     memory = Remembers()
     vectorizer = StaticEmbeddingVectorizer(
-        bert_folder, n_components=8, memory=memory, distill_on=distill_on, lexical_components=0
+        bert_folder, n_components=8, memory=memory, distill_on=distill_on, lsa_components=0
     )
     vectors = vectorizer.fit(texts).vectors_
     n_values = len(memory.values)

@@ -71,7 +71,7 @@ def test_importing_needs_no_torch():
 def test_loading_and_transforming_needs_no_torch_and_no_teacher(tmp_path, texts):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(folder, n_components=8, lexical_components=0),
+        StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0),
         LogisticRegression(),
     ).fit(texts, [len(t) > 200 for t in texts])
     joblib.dump(model, tmp_path / "model.joblib")
@@ -99,7 +99,7 @@ def test_features_are_bit_equal_after_joblib(saved, fitted, texts):
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
 def test_memory_mapping_shares_the_table(quantize, bert_folder, tmp_path, texts):
     fitted = StaticEmbeddingVectorizer(
-        bert_folder, n_components=8, quantize=quantize, lexical_components=0
+        bert_folder, n_components=8, quantize=quantize, lsa_components=0
     )
     expected = fitted.fit_transform(texts)
     joblib.dump(fitted, tmp_path / "model.joblib")
@@ -129,7 +129,7 @@ class Without:
 sys.meta_path.insert(0, Without())
 from sklearn_static import StaticEmbeddingVectorizer
 try:
-    StaticEmbeddingVectorizer({str(bert_folder)!r}, memory=None, lexical_components=0).fit(["a"])
+    StaticEmbeddingVectorizer({str(bert_folder)!r}, memory=None, lsa_components=0).fit(["a"])
 except ImportError as error:
     print(error)
 """
@@ -171,8 +171,8 @@ def _write() -> None:
             n_components=4,
             distill_on="corpus",
             ngram_range=(1, 2),
-            max_features=100,
-            lexical_components=2,
+            max_bigrams=100,
+            lsa_components=2,
             quantize="int8",
         )
         vectorizer.fit(corpus())

@@ -106,9 +106,7 @@ class TestSaved:
         state = json.loads((teacher / "tokenizer.json").read_text())
         del state["model"]["vocab"][sorted(state["model"]["vocab"])[50]]
         write_json(teacher / "tokenizer.json", state)
-        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8, lexical_components=0).fit(
-            texts
-        )
+        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8, lsa_components=0).fit(texts)
         vectorizer.save_pretrained(tmp_path / "saved")
         model = peer.StaticModel.from_pretrained(tmp_path / "saved")
         expected = vectorizer.transform(documents)
@@ -243,15 +241,15 @@ print(vectorizer.transform(["the list"]).shape,
         )
         assert search.fit(texts, ["list" in text for text in texts]).best_score_ > 0.5
 
-    def test_lexical_components_and_min_df(self, folder, texts):
+    def test_lsa_components_and_min_df(self, folder, texts):
         vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=None, lexical_components=4, min_df=3
+            folder, n_components=None, lsa_components=4, min_df=3
         )
         assert vectorizer.fit_transform(texts).shape[1] == 12
         assert len(vectorizer.vectors_) < 400
 
     def test_the_default_components_are_its_own(self, folder):
-        vectorizer = StaticEmbeddingVectorizer(folder, lexical_components=0).fit(["a"])
+        vectorizer = StaticEmbeddingVectorizer(folder, lsa_components=0).fit(["a"])
         assert vectorizer.n_components_ == 8
         assert vectorizer.n_components == 256
 
@@ -259,7 +257,7 @@ print(vectorizer.transform(["the list"]).shape,
     def test_other_components(self, n_components, folder):
         message = f"n_components={n_components} must be None or 8, the dimension of the static emb"
         with pytest.raises(ValueError, match=message):
-            StaticEmbeddingVectorizer(folder, n_components=n_components, lexical_components=0).fit(
+            StaticEmbeddingVectorizer(folder, n_components=n_components, lsa_components=0).fit(
                 ["a"]
             )
 

@@ -34,7 +34,7 @@ from sklearn_static._serve import FastTokenizer
 @pytest.fixture
 def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(
-        bert_folder, n_components=16, distill_on="corpus", lexical_components=4
+        bert_folder, n_components=16, distill_on="corpus", lsa_components=4
     )
 
 
@@ -139,7 +139,7 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
     expected = embeddings(bert_folder, list(texts))
     cosines = {}
     for alpha in (1e-3, 0.3, 1e3):
-        vectorizer.set_params(n_components=None, lexical_components=0, alpha=alpha, max_length=62)
+        vectorizer.set_params(n_components=None, lsa_components=0, alpha=alpha, max_length=62)
         features = vectorizer.fit_transform(texts)
         # The axes are rotated; the angles between documents are preserved.
         cosines[alpha] = np.corrcoef(
@@ -151,7 +151,7 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
 
 
 def test_the_targets_are_smoothed_and_scaled(vectorizer, bert_folder, texts):
-    vectorizer.set_params(n_components=None, lexical_components=0, alpha=1e-3, max_length=62)
+    vectorizer.set_params(n_components=None, lsa_components=0, alpha=1e-3, max_length=62)
     features = vectorizer.fit_transform(texts)
     given = embeddings(bert_folder, list(texts))
     _, values, directions = np.linalg.svd(given, full_matrices=False)
@@ -186,7 +186,7 @@ def test_directions_are_those_of_the_documents(vectorizer, bert_folder, texts):
 class TestBigrams:
     @pytest.fixture
     def fitted(self, vectorizer, texts) -> StaticEmbeddingVectorizer:
-        return vectorizer.set_params(ngram_range=(1, 2), max_features=300).fit(texts)
+        return vectorizer.set_params(ngram_range=(1, 2), max_bigrams=300).fit(texts)
 
     def test_rows(self, fitted):
         n_tokens = len(fitted.table_.vocabulary)
@@ -209,8 +209,8 @@ class TestBigrams:
         with pytest.raises(ValueError, match=r"'ngram_range' .* must be a tuple among .* Got"):
             vectorizer.set_params(ngram_range=ngram_range).fit(["a"])
 
-    def test_with_the_vocabulary_they_have_lexical_components_alone(self, vectorizer, texts):
-        vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2), max_features=300)
+    def test_with_the_vocabulary_they_have_lsa_components_alone(self, vectorizer, texts):
+        vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2), max_bigrams=300)
         vectors = vectorizer.fit(texts).vectors_
         n_tokens = len(vectorizer.table_.vocabulary)
         assert vectors.shape == (n_tokens + 300, 20)
@@ -219,14 +219,14 @@ class TestBigrams:
         plain = clone(vectorizer).set_params(ngram_range=(1, 1)).fit(texts).vectors_
         np.testing.assert_array_equal(vectors[:n_tokens, :16], plain[:, :16])
 
-    def test_with_the_vocabulary_auto_gives_lexical_components(self, vectorizer, texts):
+    def test_with_the_vocabulary_auto_gives_lsa_components(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2))
-        vectorizer.set_params(lexical_components="auto")
+        vectorizer.set_params(lsa_components="auto")
         assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
         assert vectorizer.fit_transform(texts[:5]).shape[1] == 16 + 5
 
     def test_without_anything_to_carry_there_are_none(self, vectorizer, texts):
-        vectorizer.set_params(distill_on="vocabulary", lexical_components=0)
+        vectorizer.set_params(distill_on="vocabulary", lsa_components=0)
         plain = clone(vectorizer).fit(texts)
         both = vectorizer.set_params(ngram_range=(1, 2)).fit(texts)
         assert both.table_.bigrams is None
@@ -235,7 +235,7 @@ class TestBigrams:
 
 class TestLexicalComponents:
     def test_auto(self, vectorizer, texts):
-        vectorizer.set_params(lexical_components="auto")
+        vectorizer.set_params(lsa_components="auto")
         assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
         assert vectorizer.fit_transform(texts[:20]).shape[1] == 16 + 20
         vectorizer.set_params(distill_on="vocabulary")
@@ -243,32 +243,32 @@ class TestLexicalComponents:
         names = vectorizer.get_feature_names_out()
         assert names[[0, 15, 16, 143]].tolist() == [
             f"staticembeddingvectorizer_{name}"
-            for name in ("semantic0", "semantic15", "lexical0", "lexical127")
+            for name in ("semantic0", "semantic15", "lsa0", "lsa127")
         ]
 
     def test_a_static_model_has_none_unless_asked(self, fitted, texts):
         static = StaticEmbeddingVectorizer(fitted.table_)
         assert static.fit_transform(texts).shape[1] == 8
-        assert static.set_params(lexical_components=5).fit_transform(texts).shape[1] == 13
-        assert static.get_feature_names_out()[-1] == "staticembeddingvectorizer_lexical4"
+        assert static.set_params(lsa_components=5).fit_transform(texts).shape[1] == 13
+        assert static.get_feature_names_out()[-1] == "staticembeddingvectorizer_lsa4"
 
     def test_with_the_vocabulary_alone(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary")
         both = vectorizer.fit(texts).vectors_
-        plain = vectorizer.set_params(lexical_components=0).fit(texts).vectors_
+        plain = vectorizer.set_params(lsa_components=0).fit(texts).vectors_
         np.testing.assert_array_equal(both[:, :16], plain)
         assert both[:, 16:].any()
 
     def test_more_than_documents(self, vectorizer, texts):
-        with pytest.raises(ValueError, match=r"lexical_components=40 must be at most 30, the num"):
-            vectorizer.set_params(lexical_components=40).fit(texts[:30])
+        with pytest.raises(ValueError, match=r"lsa_components=40 must be at most 30, the num"):
+            vectorizer.set_params(lsa_components=40).fit(texts[:30])
 
 
 class TestMinDf:
     @pytest.mark.parametrize(
         "settings",
         [
-            {"distill_on": "vocabulary", "lexical_components": 0},
+            {"distill_on": "vocabulary", "lsa_components": 0},
             {"distill_on": "vocabulary"},
             {},
             {"ngram_range": (1, 2)},
@@ -301,7 +301,7 @@ class TestMinDf:
     ):
         vectorizer.set_params(
             distill_on="vocabulary",
-            lexical_components=0,
+            lsa_components=0,
             n_components=8,
             sif_coefficient=sif_coefficient,
         )
@@ -342,17 +342,17 @@ class TestMinDf:
 
     def test_a_document_without_a_kept_token(self, vectorizer):
         documents = ["list of names", "list of values", "list of names", "key"]
-        vectorizer.set_params(n_components=4, lexical_components="auto", min_df=2)
+        vectorizer.set_params(n_components=4, lsa_components="auto", min_df=2)
         with pytest.warns(UserWarning, match="no in-vocabulary token: 1 of 4"):
             features = vectorizer.fit_transform(documents)
         assert features.shape == (4, 4 + 3)
         assert features.any(axis=1).tolist() == [True, True, True, False]
-        with pytest.raises(ValueError, match="lexical_components=4 must be at most 3, the number"):
-            vectorizer.set_params(lexical_components=4).fit(documents)
+        with pytest.raises(ValueError, match="lsa_components=4 must be at most 3, the number"):
+            vectorizer.set_params(lsa_components=4).fit(documents)
 
     @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
     def test_fewer_tokens_than_components(self, distill_on, vectorizer):
-        vectorizer.set_params(distill_on=distill_on, min_df=1, lexical_components=0)
+        vectorizer.set_params(distill_on=distill_on, min_df=1, lsa_components=0)
         for documents in (["names"], ["list", "names"], ["a list of names", "a list"]):
             features = vectorizer.fit_transform(documents)
             assert features.shape == (len(documents), 16)
@@ -378,7 +378,7 @@ class TestMinDf:
 
     def test_a_static_model_keeps_its_vectors(self, with_bigrams, texts):
         whole = with_bigrams.table_
-        static = StaticEmbeddingVectorizer(whole, min_df=6, lexical_components=0).fit(texts)
+        static = StaticEmbeddingVectorizer(whole, min_df=6, lsa_components=0).fit(texts)
         names = list(static.vocabulary_)
         assert any(" " in name for name in names)
         rows = [whole.row_of_name[name] for name in names]
@@ -393,7 +393,7 @@ class TestMinDf:
         assert len(vectorizer.vectors_) == len(vectorizer.table_.vocabulary)
 
     def test_a_float_is_a_share_of_all_documents(self, vectorizer):
-        vectorizer.set_params(n_components=4, lexical_components=0)
+        vectorizer.set_params(n_components=4, lsa_components=0)
         documents = ["list names", "list value", "list", "\u2603"]
         for min_df, names in (
             (1, {"list", "names", "value"}),
@@ -490,7 +490,7 @@ class TestTheCheckOfTheEngine:
 def test_every_combination_fits(distill_on, ngram_range, bert_folder):
     documents = ["a list of names", "the list of names", "names", "return the value", "a value"]
     grid = {
-        "lexical_components": [0, 3, "auto"],
+        "lsa_components": [0, 3, "auto"],
         "min_df": [0, 2, 0.4],
         "quantize": [None, "float16", "int8"],
         "n_components": [32, 0.9, None],
@@ -510,7 +510,7 @@ def test_every_combination_fits(distill_on, ngram_range, bert_folder):
 class TestDegenerateInput:
     @pytest.fixture(autouse=True)
     def any_number_of_texts(self, vectorizer):
-        vectorizer.set_params(n_components=None, lexical_components="auto", ngram_range=(1, 2))
+        vectorizer.set_params(n_components=None, lsa_components="auto", ngram_range=(1, 2))
 
     @pytest.mark.parametrize(
         "documents",
@@ -554,7 +554,7 @@ class TestDegenerateInput:
 
     @pytest.mark.parametrize("n_documents", [1, 3, 10])
     def test_fewer_documents_than_components(self, n_documents, vectorizer, texts):
-        vectorizer.set_params(n_components=16, lexical_components=0).fit(texts[:n_documents])
+        vectorizer.set_params(n_components=16, lsa_components=0).fit(texts[:n_documents])
         assert vectorizer.n_components_ == 16
         assert vectorizer.explained_variance_ratio_[:n_documents].sum() == pytest.approx(1)
         # Outside the span of the documents, tokens differ as the teacher's outputs do.

@@ -34,7 +34,7 @@ class TestFit:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_every_family(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16, lexical_components=0)
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16, lsa_components=0)
         features = vectorizer.fit_transform(texts)
         assert features.shape == (len(texts), 16)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
@@ -59,13 +59,13 @@ class TestFit:
 
     def test_sif_weighs_by_rank(self, bert_folder):
         weighted = (
-            StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+            StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
             .fit(["a"])
             .vectors_
         )
         plain = (
             StaticEmbeddingVectorizer(
-                bert_folder, n_components=8, sif_coefficient=None, lexical_components=0
+                bert_folder, n_components=8, sif_coefficient=None, lsa_components=0
             )
             .fit(["a"])
             .vectors_
@@ -78,7 +78,7 @@ class TestFit:
     def test_n_components(self, bert_folder):
         def fit(n_components):
             return StaticEmbeddingVectorizer(
-                bert_folder, n_components=n_components, lexical_components=0
+                bert_folder, n_components=n_components, lsa_components=0
             ).fit(["a"])
 
         assert fit(None).n_components_ == DIMENSION
@@ -90,7 +90,7 @@ class TestFit:
 
     def test_more_components_than_the_teacher_has(self, bert_folder, capfd):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=33, verbose=1, lexical_components=0
+            bert_folder, n_components=33, verbose=1, lsa_components=0
         )
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.fit(["a"])
@@ -100,7 +100,7 @@ class TestFit:
     def test_fewer_tokens_than_the_teacher_has_dimensions(self, n_components, tmp_path):
         folder = save_transformer("bert", tmp_path, hidden_size=512)
         vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=n_components, lexical_components=0
+            folder, n_components=n_components, lsa_components=0
         ).fit(["a"])
         assert vectorizer.n_components_ == (n_components or 512)
         assert np.isfinite(vectorizer.transform(["a list"])).all()
@@ -162,7 +162,7 @@ class TestFit:
             quantize=quantize,
             memory=None,
             verbose=1,
-            lexical_components=0,
+            lsa_components=0,
         )
         with pytest.raises(ValueError, match=f"sif_coefficient={sif_coefficient} gives all token"):
             vectorizer.fit(["a"])
@@ -177,21 +177,21 @@ class TestFit:
             n_components=8,
             sif_coefficient=sif_coefficient,
             quantize=quantize,
-            lexical_components=0,
+            lsa_components=0,
         )
         features = vectorizer.fit_transform(texts)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-3)
 
     def test_refit_replaces_everything(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, lexical_components=0
-        ).fit(["a"])
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0).fit(
+            ["a"]
+        )
         vectorizer.set_params(n_components=4).fit(["a"])
         assert vectorizer.transform(["the"]).shape == (1, 4)
         assert len(vectorizer.get_feature_names_out()) == 4
 
     def test_fit_prints_nothing(self, bert_folder, capfd):
-        StaticEmbeddingVectorizer(bert_folder, n_components=4, lexical_components=0).fit(["a"])
+        StaticEmbeddingVectorizer(bert_folder, n_components=4, lsa_components=0).fit(["a"])
         assert capfd.readouterr() == ("", "")
 
 
@@ -200,7 +200,7 @@ class TestTransform:
     def test_features_are_the_sum_of_the_tokens_vectors(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
         vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=8, norm=None, lexical_components=0
+            folder, n_components=8, norm=None, lsa_components=0
         ).fit(texts)
         documents = [t for t in awkward_texts() if t.strip()] + texts
         features = []
@@ -222,9 +222,7 @@ class TestTransform:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_tokens_are_those_of_the_published_tokenizer(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, lexical_components=0).fit(
-            texts
-        )
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(texts)
         published = Tokenizer.from_file(str(folder / "tokenizer.json"))
         published.no_truncation()
         published.no_padding()
@@ -242,9 +240,7 @@ class TestTransform:
         tokenizer = Tokenizer.from_file(path)
         tokenizer.normalizer = Replace(Regex("(?<=return) the"), "")
         tokenizer.save(path)
-        vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=8, verbose=1, lexical_components=0
-        )
+        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1, lsa_components=0)
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
         assert vectorizer.table_.tokenizer.composition is None
@@ -258,7 +254,7 @@ class TestTransform:
         assert features.any(axis=1).tolist() == [False, False, False, True]
 
     def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
         with pytest.warns(UserWarning, match="token: 1 of 2") as caught:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
@@ -270,7 +266,7 @@ class TestTransform:
 
     def test_missing_as_empty(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, missing="empty", lexical_components=0
+            bert_folder, n_components=8, missing="empty", lsa_components=0
         )
         with pytest.warns(UserWarning, match="token: 1 of 2"):
             features = vectorizer.fit_transform(["the", None])
@@ -278,7 +274,7 @@ class TestTransform:
 
     def test_max_length(self, bert_folder):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, max_length=3, lexical_components=0
+            bert_folder, n_components=8, max_length=3, lsa_components=0
         )
         features = vectorizer.fit_transform(["return the value of it", "return the value"])
         np.testing.assert_array_equal(features[0], features[1])
@@ -286,7 +282,7 @@ class TestTransform:
     @pytest.mark.parametrize("quantize", ["float16", "int8"])
     def test_quantized_features_are_close(self, quantize, bert_folder, fitted, texts):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, quantize=quantize, lexical_components=0
+            bert_folder, n_components=8, quantize=quantize, lsa_components=0
         )
         features = vectorizer.fit_transform(texts)
         assert features.dtype == np.float32
@@ -295,7 +291,7 @@ class TestTransform:
     @pytest.mark.parametrize("n_jobs", [None, 2])
     def test_many_batches_are_as_one(self, n_jobs, bert_folder, fitted, texts):
         vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, n_jobs=n_jobs, lexical_components=0
+            bert_folder, n_components=8, n_jobs=n_jobs, lsa_components=0
         )
         vectorizer.fit(texts)
         many = texts * 20 + ["long " * 300_000] * 2
@@ -342,7 +338,7 @@ class TestInScikitLearn:
         ],
     )
     def test_set_output(self, container, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0)
+        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
         names = [f"staticembeddingvectorizer_semantic{i}" for i in range(8)]
         X = container(texts, index=np.arange(len(texts))[::-1])
         frame = vectorizer.set_output(transform="pandas").fit_transform(X)
@@ -363,7 +359,7 @@ class TestInScikitLearn:
             [
                 (
                     "text",
-                    StaticEmbeddingVectorizer(bert_folder, n_components=8, lexical_components=0),
+                    StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0),
                     columns,
                 ),
                 ("length", StandardScaler(), ["length"]),
@@ -383,7 +379,7 @@ class TestInScikitLearn:
         labels = [len(t) > 200 for t in texts]
         search = GridSearchCV(
             make_pipeline(
-                StaticEmbeddingVectorizer(bert_folder, memory=tmp_path, lexical_components=0),
+                StaticEmbeddingVectorizer(bert_folder, memory=tmp_path, lsa_components=0),
                 LogisticRegression(),
             ),
             {
@@ -401,8 +397,8 @@ class TestInScikitLearn:
         copy = clone(fitted)
         assert copy.get_params() == fitted.get_params()
         assert not hasattr(copy, "table_")
-        assert repr(StaticEmbeddingVectorizer("m", norm=None, lexical_components=0)) == (
-            "StaticEmbeddingVectorizer(lexical_components=0, model='m', norm=None)"
+        assert repr(StaticEmbeddingVectorizer("m", norm=None, lsa_components=0)) == (
+            "StaticEmbeddingVectorizer(lsa_components=0, model='m', norm=None)"
         )
         assert "StaticEmbeddingVectorizer" in fitted._repr_html_()
 
@@ -412,7 +408,7 @@ class TestInScikitLearn:
 
     def test_get_params_does_not_touch_the_path(self, bert_folder):
         assert (
-            StaticEmbeddingVectorizer(bert_folder, lexical_components=0).get_params()["model"]
+            StaticEmbeddingVectorizer(bert_folder, lsa_components=0).get_params()["model"]
             is bert_folder
         )
         assert isinstance(bert_folder, Path)

@@ -210,7 +210,7 @@ def in_random_order(documents: Iterable[str], seed: int) -> list[str]:
     )
 
 
-def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | None) -> Bigrams:
+def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_bigrams: int | None) -> Bigrams:
     """Choose the bigrams with the highest document frequency, which must be at least 2.
 
     Parameters
@@ -219,7 +219,7 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | Non
         The documents; all tokens must have a row.
     n_tokens : int
         The number of rows for tokens.
-    max_features : int or None
+    max_bigrams : int or None
         The maximum number of bigrams; None keeps all.
 
     Returns
@@ -238,5 +238,5 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_features: int | Non
     new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
     distinct, frequencies = np.unique(keys[new], return_counts=True)
     distinct, frequencies = distinct[frequencies >= 2], frequencies[frequencies >= 2]
-    chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_features]]
+    chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_bigrams]]
     return Bigrams(np.stack(np.divmod(chosen, n_tokens), axis=1).astype(np.int32), n_tokens)

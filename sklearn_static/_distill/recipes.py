@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import islice
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
 from sklearn_static._distill.components import (
     centered,
@@ -180,7 +182,7 @@ def read_documents(
     tokenizer: FastTokenizer,
     *,
     max_length: int | None,
-    lexical_components: int | Literal["auto"],
+    lsa_components: int | Literal["auto"],
     min_df: float,
     random_state: int | np.random.RandomState | None,
 ) -> Documents:
@@ -194,7 +196,7 @@ def read_documents(
         Maps documents to the rows of their tokens.
     max_length : int or None
         Number of tokens to which each document is truncated; None does not truncate.
-    lexical_components : int or "auto"
+    lsa_components : int or "auto"
         Number of LSA features. "auto" is 128, or the number of documents with an in-vocabulary
         token if that is smaller.
     min_df : int or float
@@ -213,11 +215,10 @@ def read_documents(
     ------
     ValueError
         If no document has an in-vocabulary token, if `min_df` keeps no token, or if fewer documents
-        have a remaining token than `lexical_components`.
+        have a remaining token than `lsa_components`.
     """
-    # Without a seed, too, the teacher must read the same documents for all candidates of a search.
-    seed = 0 if random_state is None else random_state
-    seed = seed.randint(2**31) if isinstance(seed, np.random.RandomState) else int(seed)
+    is_seed = isinstance(random_state, Integral)
+    seed = int(random_state if is_seed else check_random_state(random_state).randint(2**31))
     in_order = in_random_order(documents, seed)
     corpus = Corpus.from_documents(in_order, tokenizer)
     in_vocabulary = corpus.in_vocabulary(max_length)
@@ -237,12 +238,12 @@ def read_documents(
     corpus, in_vocabulary = corpus.select(has_tokens), in_vocabulary.select(has_tokens)
     n_known = len(corpus)
     automatic = min(_LSA_COMPONENTS, n_known)
-    n_lsa = automatic if lexical_components == "auto" else int(lexical_components)
+    n_lsa = automatic if lsa_components == "auto" else int(lsa_components)
     if n_lsa > n_known:
         raise ValueError(
-            f"lexical_components={n_lsa} must be at most {n_known}, the number of "
+            f"lsa_components={n_lsa} must be at most {n_known}, the number of "
             "documents in X with an in-vocabulary token; pass more documents or "
-            "lexical_components='auto'."
+            "lsa_components='auto'."
         )
     return Documents(corpus, in_vocabulary, tokens, least, n_lsa, seed)
 
@@ -300,7 +301,7 @@ def corpus_table(
     sif_coefficient: float | None,
     alpha: float,
     bigrams: bool,
-    max_features: int | None,
+    max_bigrams: int | None,
     max_length: int | None,
     max_teacher_tokens: int | None,
 ) -> tuple[Rows, NDArray[np.float64]]:
@@ -323,7 +324,7 @@ def corpus_table(
         Strength of the ridge penalty.
     bigrams : bool
         Whether bigrams get rows.
-    max_features : int or None
+    max_bigrams : int or None
         The maximum number of bigrams; None sets no limit.
     max_length : int or None
         Number of tokens to which `transform` truncates each document; None does not truncate.
@@ -373,7 +374,7 @@ def corpus_table(
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
     n_tokens = len(tokens)
-    learned = most_frequent_bigrams(read, n_tokens, max_features) if bigrams else None
+    learned = most_frequent_bigrams(read, n_tokens, max_bigrams) if bigrams else None
     counts = read.counts(n_tokens, learned)
     n_fitted = np.count_nonzero(shares)
     scales = column_scales(shares, len(embeddings))
@@ -419,7 +420,7 @@ def finish(
     documents: Documents | None,
     *,
     bigrams: bool,
-    max_features: int | None,
+    max_bigrams: int | None,
     quantize: Quantize,
 ) -> StaticTable:
     """Append LSA features, drop the rows of rare bigrams, and store the rest.
@@ -435,7 +436,7 @@ def finish(
     bigrams : bool
         Whether to add rows for bigrams if there are none yet but there are LSA features; all other
         features of these rows are zero.
-    max_features : int or None
+    max_bigrams : int or None
         The maximum number of bigrams; None sets no limit.
     quantize : {"float16", "int8"} or None
         How the table is stored.
@@ -451,7 +452,7 @@ def finish(
         If a value is too large for float16.
     """
     if documents is not None:
-        rows = _with_lsa(rows, documents, bigrams, max_features)
+        rows = _with_lsa(rows, documents, bigrams, max_bigrams)
     if len(rows.tokens) < len(tokenizer.vocabulary):
         whole = tokenizer.vocabulary
         vocabulary = Vocabulary(whole.original, whole.token_ids[rows.tokens])
@@ -459,11 +460,11 @@ def finish(
     return StaticTable.from_vectors(tokenizer, rows.vectors, quantize, rows.bigrams)
 
 
-def _with_lsa(rows: Rows, documents: Documents, bigrams: bool, max_features: int | None) -> Rows:
+def _with_lsa(rows: Rows, documents: Documents, bigrams: bool, max_bigrams: int | None) -> Rows:
     vectors, learned = rows.vectors, rows.bigrams
     corpus, n_tokens = documents.in_vocabulary, len(rows.tokens)
     if bigrams and documents.n_lsa and learned is None:
-        learned = most_frequent_bigrams(corpus, n_tokens, max_features)
+        learned = most_frequent_bigrams(corpus, n_tokens, max_bigrams)
         vectors = np.pad(vectors, ((0, len(learned)), (0, 0)))
     counts = corpus.counts(n_tokens, learned)
     vectors = with_lsa_rows(vectors, counts, documents.n_lsa, documents.seed)
