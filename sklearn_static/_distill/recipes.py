@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -217,8 +216,10 @@ def read_documents(
         If no document has an in-vocabulary token, if `min_df` keeps no token, or if fewer documents
         have a remaining token than `lsa_components`.
     """
-    is_seed = isinstance(random_state, Integral)
-    seed = int(random_state if is_seed else check_random_state(random_state).randint(2**31))
+    if isinstance(random_state, int | np.integer):
+        seed = int(random_state)
+    else:
+        seed = int(check_random_state(random_state).randint(2**31))
     in_order = in_random_order(documents, seed)
     corpus = Corpus.from_documents(in_order, tokenizer)
     in_vocabulary = corpus.in_vocabulary(max_length)
