@@ -27,8 +27,9 @@ from results import Results, machine
 
 import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill import recipes
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.cached_teacher import CachedTeacher
+from sklearn_static._distill.corpus import read_corpus
+from sklearn_static._formats.hub import Source
 
 PER_PARTITION = 50_000
 # Documents that make each worker load the teacher.
@@ -155,7 +156,7 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
             ("2 workers", 2, 1),
         ):
             torch.set_num_threads(n_torch)
-            outputs, tokenizer = recipes.open_teacher(
+            teacher = CachedTeacher.open(
                 Source(str(get_model_path()), None, False, True),
                 "auto",
                 memory=None,
@@ -163,25 +164,26 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 batch_size=256,
                 progress=False,
             )
-            read = recipes.read_documents(
+            corpus, _ = read_corpus(
                 given[: n + FEW],
-                tokenizer,
-                max_length=None,
+                teacher.tokenizer,
+                is_used=True,
                 lsa_components=0,
+                max_length=None,
                 min_df=0,
                 random_state=0,
             )
-            inputs = outputs.inputs.of_documents(read.corpus, None)
+            reading = teacher.reading(corpus, None)
             with (
                 cluster(n_workers, "sklearn_static._distill.teacher") as client,
                 joblib.parallel_config(backend="dask" if n_workers else "threading"),
             ):
                 meter = Meter(client)
-                outputs.of_documents(inputs[:FEW])
+                teacher.of_documents(reading[:FEW])
                 first, _ = meter.seconds()
                 meter = Meter(client)
-                outputs.of_documents(inputs[FEW:])
-                add(*meter.row(name, first, len(inputs) - FEW))
+                teacher.of_documents(reading[FEW:])
+                add(*meter.row(name, first, len(reading) - FEW))
     torch.set_num_threads(n_threads)
 
 

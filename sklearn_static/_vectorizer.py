@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,18 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
+from sklearn_static._formats.hub import Source
 from sklearn_static._formats.pretrained import read_static, write_static
-from sklearn_static._formats.source import Source
 from sklearn_static._formats.word_vectors import WordVectors
-from sklearn_static._serve import IS_COMPILED
+from sklearn_static._serve import IS_COMPILED, FastTokenizer
 from sklearn_static._serve.documents import as_documents, check_encodable
 from sklearn_static._serve.table import StaticTable
 from sklearn_static._warnings import warn
+
+if TYPE_CHECKING:
+    from sklearn_static._distill.cached_teacher import CachedTeacher
+    from sklearn_static._distill.corpus import Corpus
+    from sklearn_static._distill.token_vectors import TokenVectors
 
 # For a teacher; a static embedding model keeps its own dimension.
 _DEFAULT_COMPONENTS = 256
@@ -508,7 +513,16 @@ default="auto"
         """
         check_is_fitted(self)
         model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
-        write_static(folder, self.table_, model, norm=self.norm, max_length=self.max_length)
+        for feature, is_used, cure in (
+            ("bigrams", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
+            (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
+            (f"max_length={self.max_length}", self.max_length is not None, "set max_length=None"),
+        ):
+            if is_used:
+                raise ValueError(
+                    f"The format of save_pretrained cannot represent {feature}: {cure}."
+                )
+        write_static(folder, self.table_, model)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -606,85 +620,98 @@ default="auto"
         return self._transform(as_documents(X, missing=self.missing))
 
     def _fit(self, documents: list[str]) -> Self:
+        """Follow the steps of the user guide ("How it works")."""
         check_encodable(documents)
         if not documents:
             raise ValueError("X has no documents; at least one is needed to fit.")
+        model = self._open()
+        corpus, tokenizer = self._read(documents, model)
+        if isinstance(model, StaticTable) and not corpus.is_used:
+            return self._set(replace(model, tokenizer=tokenizer).quantized(self.quantize))
+        vectors = self._vectors(model, corpus)
+        vectors = vectors.with_lsa(corpus, self._most_bigrams).pruned(corpus)
+        return self._set(
+            vectors.to_table(tokenizer), vectors.n_components, vectors.explained_variance_ratio
+        )
 
-        from sklearn_static._distill import recipes  # not needed to serve
+    def _open(self) -> "StaticTable | CachedTeacher":
+        """Open a static embedding model, or a teacher, whose weights are loaded when needed."""
+        from sklearn_static._distill.cached_teacher import CachedTeacher
 
-        # A teacher, whose weights are loaded when first needed, or a static embedding model.
-        static: StaticTable | None
+        table: StaticTable | None
         if isinstance(self.model, StaticTable):
-            static = self.model
+            table = self.model
         else:
             source = self._source(self.model)
             folder = read_static(source)
-            static = None if folder is None else folder.table
-        if static is not None:
-            self._check_static(static)
-            tokenizer = static.tokenizer
-        else:
-            outputs, tokenizer = recipes.open_teacher(
-                source,
-                self.pooling,
-                memory=self.memory,
-                device=self.device,
-                batch_size=self.batch_size,
-                progress=self.verbose > 0,
-                n_jobs=self.n_jobs,
-            )
-        tokenizer = recipes.exact_tokenizer(tokenizer, documents)
+            table = None if folder is None else folder.table
+        if table is not None:
+            self._check_static(table)
+            return table
+        return CachedTeacher.open(
+            source,
+            self.pooling,
+            memory=self.memory,
+            device=self.device,
+            batch_size=self.batch_size,
+            progress=self.verbose > 0,
+            n_jobs=self.n_jobs,
+        )
+
+    def _read(
+        self, documents: list[str], model: "StaticTable | CachedTeacher"
+    ) -> "tuple[Corpus, FastTokenizer]":
+        """Tokenize the documents as far as something depends on them."""
+        from sklearn_static._distill.corpus import read_corpus  # not needed to serve
+
+        lsa_components = self.lsa_components
+        if lsa_components == "auto" and isinstance(model, StaticTable) and self._most_bigrams == 0:
+            lsa_components = 0
+        corpus, tokenizer = read_corpus(
+            documents,
+            model.tokenizer,
+            is_used=bool(self.distill_on == "corpus" or lsa_components or self.min_df),
+            lsa_components=lsa_components,
+            max_length=self.max_length,
+            min_df=self.min_df,
+            random_state=self.random_state,
+        )
         if self.verbose and IS_COMPILED and tokenizer.composition is None:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
                 "original one for 100 % of the documents, which is slower."
             )
-        corpus = None
-        lsa_components = self.lsa_components
-        if static is not None and lsa_components == "auto" and self.ngram_range == (1, 1):
-            lsa_components = 0
-        if self.distill_on == "corpus" or lsa_components or self.min_df:
-            corpus = recipes.read_documents(
-                documents,
-                tokenizer,
-                max_length=self.max_length,
-                lsa_components=lsa_components,
-                min_df=self.min_df,
-                random_state=self.random_state,
-            )
-        tokens = np.arange(len(tokenizer.vocabulary)) if corpus is None else corpus.tokens
-        shares = None
-        if static is not None:
-            if corpus is None:
-                table = replace(static, tokenizer=tokenizer).quantized(self.quantize)
-                return self._set(table, table.n_components)
-            rows = recipes.static_rows(static, tokens)
-        elif self.distill_on == "vocabulary" or corpus is None:
-            rows, shares = recipes.vocabulary_table(
-                outputs, tokenizer, tokens, self.n_components, self.sif_coefficient, self.quantize
-            )
-        else:
-            rows, shares = recipes.corpus_table(
-                outputs,
-                tokenizer,
-                corpus,
+        return corpus, tokenizer
+
+    def _vectors(self, model: "StaticTable | CachedTeacher", corpus: "Corpus") -> "TokenVectors":
+        """Compute the vectors of the corpus's tokens, and with `distill_on="corpus"` of bigrams."""
+        from sklearn_static._distill import recipes  # not needed to serve
+
+        if isinstance(model, StaticTable):
+            return recipes.static_vectors(model, corpus.kept, self.quantize)
+        if self.distill_on == "vocabulary":
+            return recipes.vocabulary_vectors(
+                model,
+                corpus.kept,
                 n_components=self.n_components,
                 sif_coefficient=self.sif_coefficient,
-                alpha=self.alpha,
-                bigrams=self.ngram_range == (1, 2),
-                max_bigrams=self.max_bigrams,
-                max_length=self.max_length,
-                max_teacher_tokens=self.max_teacher_tokens,
+                quantize=self.quantize,
             )
-        table = recipes.finish(
-            rows,
-            tokenizer,
+        return recipes.corpus_vectors(
+            model,
             corpus,
-            bigrams=self.ngram_range == (1, 2),
-            max_bigrams=self.max_bigrams,
+            n_components=self.n_components,
+            sif_coefficient=self.sif_coefficient,
+            alpha=self.alpha,
+            max_bigrams=self._most_bigrams,
+            max_teacher_tokens=self.max_teacher_tokens,
             quantize=self.quantize,
         )
-        return self._set(table, rows.vectors.shape[1], shares)
+
+    @property
+    def _most_bigrams(self) -> int | None:
+        """The maximum number of bigrams; None sets no limit."""
+        return self.max_bigrams if self.ngram_range == (1, 2) else 0
 
     def _source(self, model: str | os.PathLike[str]) -> Source:
         return Source(
@@ -720,20 +747,19 @@ default="auto"
                     f"{name}={getattr(self, name)} needs documents: load without it, then set it "
                     "with set_params and call fit on documents."
                 )
-        table = table.quantized(self.quantize)
-        return self._set(table, table.n_components)
+        return self._set(table.quantized(self.quantize))
 
     def _set(
         self,
         table: StaticTable,
-        n_components: int,
-        shares: NDArray[np.float64] | None = None,
+        n_components: int | None = None,
+        explained_variance_ratio: NDArray[np.float64] | None = None,
     ) -> Self:
         """Set all fitted attributes at once, and remove those of an earlier fit."""
         self.__dict__.pop("explained_variance_ratio_", None)
-        if shares is not None:
-            self.explained_variance_ratio_ = shares
-        self.n_components_ = n_components
+        if explained_variance_ratio is not None:
+            self.explained_variance_ratio_ = explained_variance_ratio
+        self.n_components_ = table.n_components if n_components is None else n_components
         self.table_ = table
         return self
 

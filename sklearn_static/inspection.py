@@ -280,9 +280,7 @@ def token_importances(estimator: Any, *, top: int = 20) -> Any:
     explained = take_apart(estimator)
     linear = linear_map(explained)
     table = explained.vectorizer.table_
-    names = list(table.vocabulary.row_of_token)
-    if table.bigrams is not None:
-        names += [f"{names[a]} {names[b]}" for a, b in table.bigrams.pairs.tolist()]
+    names = table.names
     weights = table.vectors() @ linear.weights
     both_ends = linear.at_zero.output == "predict" or not hasattr(explained.model, "classes_")
     records = []

@@ -25,6 +25,7 @@ from tokenizers import (
 )
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
+from sklearn_static._distill.corpus import Corpus, tokenize
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, compose
@@ -331,6 +332,13 @@ def engine(vocabulary: Vocabulary) -> FastTokenizer:
     composition = _composition(vocabulary.original.text)
     assert composition is not None
     return FastTokenizer(vocabulary, composition)
+
+
+def corpus_of(documents: list[str], tokenizer: FastTokenizer) -> Corpus:
+    """All of these documents in their order, with all tokens."""
+    tokens, tokenizer = tokenize(documents, tokenizer)
+    kept = np.arange(len(tokenizer.vocabulary))
+    return Corpus(documents, tokens, kept, tokens.in_vocabulary(None))
 
 
 @cache

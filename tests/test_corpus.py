@@ -1,59 +1,66 @@
 """The documents of fit, and the bigrams in them."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from teachers import awkward_texts, engine, usable, wordpiece
 
-from sklearn_static._distill.corpus import Corpus, in_random_order, most_frequent_bigrams
+from sklearn_static._distill.corpus import count, most_frequent_bigrams, random_order, tokenize
+from sklearn_static._serve.tokens import Tokens
 
 N_TOKENS = 7
 Documents = list[list[int]]
 
 
-def of(documents: Documents) -> Corpus:
-    """A corpus with these rows."""
+def of(documents: Documents) -> Tokens:
+    """Documents with these rows."""
     rows = np.array([row for document in documents for row in document], dtype=np.int32)
-    offsets = np.cumsum([0, *map(len, documents)])
-    return Corpus([str(i) for i in range(len(documents))], rows, offsets)
+    return Tokens(rows, np.cumsum([0, *map(len, documents)]))
 
 
-def rows_of(corpus: Corpus) -> Documents:
-    return [corpus.rows[a:b].tolist() for a, b in pairwise(corpus.offsets)]
+def rows_of(tokens: Tokens) -> Documents:
+    return [tokens.of(i).tolist() for i in range(tokens.n_documents)]
 
 
 def test_all_tokens_in_order(texts):
     vocabulary = usable(wordpiece())
     documents = [*texts, *awkward_texts()] * 20  # several batches
-    corpus = Corpus.from_documents(documents, engine(vocabulary))
-    rows, offsets = vocabulary.tokens(documents)
-    np.testing.assert_array_equal(corpus.rows, rows)
-    np.testing.assert_array_equal(corpus.offsets, offsets)
-    assert len(corpus) == len(documents)
-    assert corpus.tokens_of(3).tolist() == rows[offsets[3] : offsets[4]].tolist()
-    assert len(Corpus.from_documents([], engine(vocabulary))) == 0
+    tokens, _ = tokenize(documents, engine(vocabulary))
+    expected = vocabulary.tokens(documents)
+    np.testing.assert_array_equal(tokens.rows, expected.rows)
+    np.testing.assert_array_equal(tokens.offsets, expected.offsets)
+    assert tokens.n_documents == len(documents)
 
 
-class TestParts:
+class TestTokens:
     whole = of([[1, -1, 2], [], [-1, -1], [3, 4, 5]])
 
     def test_first(self):
-        first = self.whole.first(2)
-        assert rows_of(first) == [[1, -1, 2], []]
-        assert first.documents == ["0", "1"]
+        assert rows_of(self.whole.first(2)) == [[1, -1, 2], []]
 
-    def test_select(self):
-        selected = self.whole.select(np.array([True, False, True, True]))
-        assert rows_of(selected) == [[1, -1, 2], [-1, -1], [3, 4, 5]]
-        assert selected.documents == ["0", "2", "3"]
+    def test_take(self):
+        taken = self.whole.take(np.array([3, 1, 0]))
+        assert rows_of(taken) == [[3, 4, 5], [], [1, -1, 2]]
+        assert rows_of(self.whole.take(np.array([], dtype=int))) == []
+
+    def test_concatenated(self):
+        both = Tokens.concatenated([self.whole, self.whole.first(1)])
+        assert rows_of(both) == [*rows_of(self.whole), [1, -1, 2]]
+        assert Tokens.concatenated([]).n_documents == 0
+
+    def test_renumbered(self):
+        assert rows_of(self.whole.renumbered(np.array([2, 4]))) == [
+            [-1, -1, 0],
+            [],
+            [-1, -1],
+            [-1, 1, -1],
+        ]
 
     def test_unknown_tokens_count_towards_the_length(self):
         assert rows_of(self.whole.in_vocabulary(None)) == [[1, 2], [], [], [3, 4, 5]]
         assert rows_of(self.whole.in_vocabulary(2)) == [[1], [], [], [3, 4]]
 
     def test_counts(self):
-        counts = of([[1, 1, 2], [], [0]]).counts(3, None)
+        counts = count(of([[1, 1, 2], [], [0]]), 3, None)
         assert counts.toarray().tolist() == [[0, 2, 1], [0, 0, 0], [1, 0, 0]]
 
 
@@ -81,8 +88,12 @@ class TestMostFrequent:
 
 
 def test_sets_that_share_documents_begin_alike(texts):
+    def in_order(documents: list[str], seed: int) -> list[str]:
+        return [documents[i] for i in random_order(documents, seed)]
+
     distinct = sorted(set(texts))
-    whole = in_random_order(distinct, 3)
-    assert whole != in_random_order(distinct, 4)
-    part = in_random_order(distinct[20:], 3)
+    whole = in_order(distinct, 3)
+    assert sorted(whole) == distinct
+    assert whole != in_order(distinct, 4)
+    part = in_order(distinct[20:], 3)
     assert part == [text for text in whole if text in distinct[20:]]

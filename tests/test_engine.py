@@ -249,7 +249,7 @@ class TestFeatures:
         rng = np.random.default_rng(0)
         pairs = None
         if n_bigrams:
-            rows, _ = words.row_ids(list(corpus()))
+            rows, _ = words.tokens(list(corpus())).in_vocabulary(None)
             distinct = np.unique(np.stack([rows[:-1], rows[1:]], axis=1), axis=0)
             pairs = Bigrams(rng.permutation(distinct)[:n_bigrams].astype(np.int32), len(words))
         vectors = rng.normal(size=(len(words) + n_bigrams, n_components)).astype(np.float32)
@@ -285,8 +285,10 @@ class TestFeatures:
         stored = np.resize(finite, (len(words), -(-len(finite) // len(words))))
         table = StaticTable(engine(words), stored)
         tokens = [words.tokenizer.id_to_token(int(i)) for i in words.token_ids]
-        documents = [token for token in tokens if len(words.row_ids([token])[0]) == 1]
-        rows = [int(words.row_ids([document])[0][0]) for document in documents]
+        documents = [
+            token for token in tokens if len(words.tokens([token]).in_vocabulary(None)[0]) == 1
+        ]
+        rows = [int(words.tokens([document]).in_vocabulary(None)[0][0]) for document in documents]
         assert len(set(rows)) > 100
         features, _ = table.transform(documents, norm=None)
         np.testing.assert_array_equal(features, stored[rows].astype(np.float32))

@@ -4,20 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from teachers import FAMILIES, awkward_texts, engine, usable
+from teachers import FAMILIES, awkward_texts, corpus_of, engine, usable
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.folder import Folder, read_folder
 from sklearn_static._distill.inputs import Inputs
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher_files import TeacherFiles, read_teacher_files
+from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
-def opened(bert_folder) -> Folder:
-    return read_folder(Source(str(bert_folder), None, False, True), "auto")
+def opened(bert_folder) -> TeacherFiles:
+    return read_teacher_files(Source(str(bert_folder), None, False, True), "auto")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
     documents = [*texts[:40], *awkward_texts()]
     tokenizer = FAMILIES[family].tokenizer()
     vocabulary = usable(tokenizer)
-    corpus = Corpus.from_documents(documents, engine(vocabulary))
+    corpus = corpus_of(documents, engine(vocabulary))
     folder = replace(opened, max_seq_length=longest, prompt=prompt)
     inputs = Inputs(folder, vocabulary).of_documents(corpus, None)
     tokenizer = vocabulary.tokenizer  # reading tokenizer.json again could round a score
@@ -74,7 +73,8 @@ def test_documents_are_not_tokenized_again(opened):
     words = usable(opened.tokenizer)
     vocabulary = Counting(words.original, words.token_ids)
     documents = ["the value", "\u2603 the value", "of a list"]
-    corpus = Corpus.from_documents(documents, engine(vocabulary))
+    corpus = corpus_of(documents, engine(vocabulary))
+    vocabulary.read.clear()
     inputs = Inputs(opened, vocabulary).of_documents(corpus, None)
     assert len(inputs) == 3
     # Rows do not contain the ids of tokens without a row.
@@ -83,7 +83,7 @@ def test_documents_are_not_tokenized_again(opened):
 
 def test_a_budget_counts_duplicates_once(opened):
     vocabulary = usable(opened.tokenizer)
-    corpus = Corpus.from_documents(["the", "the", "of", "a"], FastTokenizer(vocabulary, None))
+    corpus = corpus_of(["the", "the", "of", "a"], FastTokenizer(vocabulary, None))
     inputs = Inputs(opened, vocabulary)
     for max_tokens, n_read in ((1, 2), (3, 2), (5, 2), (6, 3), (9, 4), (None, 4)):
         assert len(inputs.of_documents(corpus, max_tokens)) == n_read

@@ -15,6 +15,7 @@ from teachers import (
     FAMILIES,
     awkward_texts,
     change,
+    corpus_of,
     engine,
     reference_features,
     save_sentence_transformer,
@@ -24,10 +25,11 @@ from teachers import (
 from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
-from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.recipes import exact_tokenizer, open_teacher, static_rows
+from sklearn_static._distill.cached_teacher import CachedTeacher
+from sklearn_static._distill.corpus import tokenize
+from sklearn_static._distill.recipes import static_vectors
 from sklearn_static._distill.targets import column_scales, smoothed
-from sklearn_static._formats.source import Source
+from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 
 
@@ -41,11 +43,10 @@ def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
 def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
     """What the teacher gives for documents."""
     source = Source(str(folder), None, False, True)
-    outputs, tokenizer = open_teacher(
+    teacher = CachedTeacher.open(
         source, "auto", memory=None, device="cpu", batch_size=8, progress=False
     )
-    corpus = Corpus.from_documents(documents, tokenizer)
-    return outputs.of_documents(outputs.inputs.of_documents(corpus, None))
+    return teacher.of_documents(teacher.reading(corpus_of(documents, teacher.tokenizer), None))
 
 
 class TestEmbeddings:
@@ -117,7 +118,7 @@ def frequencies(table: StaticTable, documents: list[str]) -> tuple[Counter[str],
     """Document frequencies of a table's tokens, and of pairs of adjacent ones, by name."""
     names = list(table.vocabulary.row_of_token)
     tokens, pairs = Counter(), Counter()
-    rows, offsets = table.vocabulary.row_ids(documents)
+    rows, offsets = table.vocabulary.tokens(documents).in_vocabulary(None)
     for start, stop in pairwise(offsets):
         words = [names[row] for row in rows[start:stop]]
         tokens.update(set(words))
@@ -307,7 +308,7 @@ class TestMinDf:
         )
         fitted = vectorizer.set_params(min_df=min_df).fit(texts)
         ids = fitted.table_.vocabulary.token_ids
-        outputs, tokenizer = open_teacher(
+        teacher = CachedTeacher.open(
             Source(str(bert_folder), None, False, True),
             "auto",
             memory=None,
@@ -315,15 +316,15 @@ class TestMinDf:
             batch_size=8,
             progress=False,
         )
-        tokens = tokenizer.vocabulary.rows(ids)
-        assert 50 < len(tokens) < len(tokenizer.vocabulary)
-        kept = outputs.of_tokens(tokens)
+        tokens = teacher.vocabulary.rows(ids)
+        assert 50 < len(tokens) < len(teacher.vocabulary)
+        kept = teacher.of_tokens(tokens)
         kept = kept - kept.mean(axis=0)
         _, values, axes = np.linalg.svd(kept, full_matrices=False)
         expected = kept @ axes[:8].T
         if sif_coefficient is not None:
             p = 1 / (tokens + 2)  # by the rank in the teacher's vocabulary, not in the table
-            p /= (1 / np.arange(2, len(tokenizer.vocabulary) + 2)).sum()
+            p /= (1 / np.arange(2, len(teacher.vocabulary) + 2)).sum()
             expected *= (sif_coefficient / (sif_coefficient + p))[:, None]
         signs = np.sign((expected * fitted.vectors_).sum(axis=0))
         np.testing.assert_allclose(fitted.vectors_, expected * signs, rtol=1e-3, atol=1e-4)
@@ -334,7 +335,7 @@ class TestMinDf:
         """They are the same whatever else is in the vocabulary, except for the weights."""
         vectorizer.set_params(sif_coefficient=None, ngram_range=(1, 2), min_df=1, max_length=20)
         fitted = vectorizer.fit(texts)
-        rows, offsets = fitted.table_.vocabulary.row_ids(texts, max_length=20)
+        rows, offsets = fitted.table_.vocabulary.tokens(texts).in_vocabulary(20)
         assert set(rows) == set(range(len(fitted.table_.vocabulary)))
         assert (np.diff(offsets) <= 20).all()
         features = fitted.transform(texts)
@@ -368,13 +369,13 @@ class TestMinDf:
     def test_bigrams_of_kept_tokens_alone_are_kept(self, with_bigrams):
         whole = with_bigrams.table_
         tokens = np.arange(0, len(whole.vocabulary), 2)
-        rows = static_rows(whole, tokens)
+        vectors = static_vectors(whole, tokens, None)
         pairs = whole.bigrams.pairs
         kept = (pairs % 2 == 0).all(axis=1)
         assert 0 < np.count_nonzero(kept) < len(kept)
-        np.testing.assert_array_equal(rows.bigrams.pairs, pairs[kept] // 2)
+        np.testing.assert_array_equal(vectors.bigrams.pairs, pairs[kept] // 2)
         expected = [*tokens, *(len(whole.vocabulary) + np.flatnonzero(kept))]
-        np.testing.assert_array_equal(rows.vectors, whole.vectors()[expected])
+        np.testing.assert_array_equal(vectors.vectors, whole.vectors()[expected])
 
     def test_a_static_model_keeps_its_vectors(self, with_bigrams, texts):
         whole = with_bigrams.table_
@@ -444,7 +445,7 @@ class TestBudget:
         with pytest.warns(UserWarning, match="The teacher read"):
             first, again, other = (
                 vectorizer.set_params(random_state=seed).fit(texts).vectors_
-                for seed in (0, None, 1)
+                for seed in (0, np.int64(0), 1)
             )
         np.testing.assert_array_equal(first, again)
         assert not np.allclose(first, other)
@@ -471,8 +472,11 @@ class TestTheCheckOfTheEngine:
         return StaticTable.from_vectors(wrong, vectors.astype(np.float32), None)
 
     def test_the_engine_is_used_as_long_as_it_agrees(self, table):
-        assert exact_tokenizer(table.tokenizer, [self.documents[0]]) is table.tokenizer
-        assert exact_tokenizer(table.tokenizer, list(self.documents)).composition is None
+        assert tokenize([self.documents[0]], table.tokenizer)[1] is table.tokenizer
+        tokens, tokenizer = tokenize(list(self.documents), table.tokenizer)
+        assert tokenizer.composition is None
+        rows, _ = table.vocabulary.tokens(list(self.documents))
+        np.testing.assert_array_equal(tokens.rows, rows)
 
     def test_fit_checks_it(self, table):
         documents = list(self.documents)

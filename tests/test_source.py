@@ -10,7 +10,12 @@ from fresh import run
 from teachers import save_sentence_transformer, save_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._formats.source import Source, default_prompt, module_kind, read_modules
+from sklearn_static._formats.hub import Source
+from sklearn_static._formats.sentence_transformers import (
+    default_prompt,
+    module_kind,
+    read_modules,
+)
 
 
 def folder_source(folder: Path) -> Source:

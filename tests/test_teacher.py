@@ -15,10 +15,10 @@ from teachers import (
     write_json,
 )
 
-from sklearn_static._distill.folder import Folder, read_folder
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.teacher import Teacher, load_teacher
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher_files import TeacherFiles, read_teacher_files
+from sklearn_static._formats.hub import Source
 
 POOLING_FLAGS = [
     "pooling_mode_cls_token",
@@ -30,12 +30,12 @@ POOLING_FLAGS = [
 ]
 
 
-def read(folder: Path, pooling: str = "auto") -> Folder:
-    return read_folder(Source(str(folder), None, False, True), pooling)
+def read(folder: Path, pooling: str = "auto") -> TeacherFiles:
+    return read_teacher_files(Source(str(folder), None, False, True), pooling)
 
 
 def load(folder: Path, pooling: str = "auto") -> Teacher:
-    return load_teacher(read(folder, pooling), "cpu")
+    return load_teacher(read(folder, pooling).encoder, "cpu")
 
 
 def token_inputs(folder: Path) -> np.ndarray:
@@ -256,11 +256,11 @@ class TestHub:
 
     def load_offline(self, cache: Path) -> str:
         code = """
-from sklearn_static._distill.folder import read_folder
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
 from sklearn_static._distill.teacher import load_teacher
-folder = read_folder(Source("org/tiny", None, False, True), "auto")
-print(load_teacher(folder, "cpu").pooling)
+folder = read_teacher_files(Source("org/tiny", None, False, True), "auto")
+print(load_teacher(folder.encoder, "cpu").pooling)
 """
         return run_code(code, HF_HUB_CACHE=str(cache))
 

@@ -228,7 +228,7 @@ class TestTransform:
         published.no_padding()
         row_of_token = vectorizer.vocabulary_
         for text in [*awkward_texts(), *texts]:
-            rows, _ = vectorizer.table_.vocabulary.row_ids([text])
+            rows, _ = vectorizer.table_.vocabulary.tokens([text]).in_vocabulary(None)
             tokens = published.encode(text, add_special_tokens=False).tokens
             assert rows.tolist() == [row_of_token[t] for t in tokens if t in row_of_token]
 

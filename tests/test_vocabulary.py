@@ -22,7 +22,7 @@ def reference_rows(tokenizer: Tokenizer, vocabulary: Vocabulary, text: str) -> l
 def test_row_ids_are_those_of_encode(tokenizer, texts):
     documents = [*awkward_texts(), *texts]
     vocabulary = usable(tokenizer)
-    rows, offsets = vocabulary.row_ids(documents)
+    rows, offsets = vocabulary.tokens(documents).in_vocabulary(None)
     assert len(offsets) == len(documents) + 1
     for i, text in enumerate(documents):
         expected = reference_rows(tokenizer, vocabulary, text)
@@ -33,7 +33,7 @@ def test_the_tokenizer_is_not_changed(tokenizer, texts):
     before = tokenizer.to_str()
     vocabulary = usable(tokenizer)
     own = vocabulary.tokenizer.to_str()
-    vocabulary.row_ids(texts, max_length=3)
+    vocabulary.tokens(texts).in_vocabulary(3)
     assert tokenizer.to_str() == before
     assert vocabulary.tokenizer.to_str() == own
 
@@ -52,14 +52,14 @@ def test_added_words_have_a_row():
     tokenizer = FAMILIES["bert"].tokenizer()
     tokenizer.add_tokens(["sklearn-static"])
     vocabulary = usable(tokenizer)
-    rows, _ = vocabulary.row_ids(["sklearn-static"])
+    rows, _ = vocabulary.tokens(["sklearn-static"]).in_vocabulary(None)
     assert rows.tolist() == [vocabulary.row_of_token["sklearn-static"]]
 
 
 def test_max_length_counts_tokens(texts):
     vocabulary = usable(FAMILIES["bert"].tokenizer())
-    rows, offsets = vocabulary.row_ids(texts)
-    short, short_offsets = vocabulary.row_ids(texts, max_length=7)
+    rows, offsets = vocabulary.tokens(texts).in_vocabulary(None)
+    short, short_offsets = vocabulary.tokens(texts).in_vocabulary(7)
     for i in range(len(texts)):
         whole = rows[offsets[i] : offsets[i + 1]]
         part = short[short_offsets[i] : short_offsets[i + 1]]
@@ -68,5 +68,5 @@ def test_max_length_counts_tokens(texts):
 
 def test_unknown_tokens_count_for_max_length():
     vocabulary = usable(FAMILIES["bert"].tokenizer())
-    rows, _ = vocabulary.row_ids(["字 the the"], max_length=2)
+    rows, _ = vocabulary.tokens(["字 the the"]).in_vocabulary(2)
     assert rows.tolist() == [vocabulary.row_of_token["the"]]

@@ -13,8 +13,8 @@ from teachers import N_TOKENS, save_logged
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill import workers
-from sklearn_static._distill.folder import read_folder
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
 
 
 class ClusterBackend(LokyBackend):
@@ -33,7 +33,9 @@ def cluster():
 
 @pytest.fixture
 def encoder(bert_folder):
-    return read_folder(Source(str(bert_folder), None, False, True), "auto").for_workers()
+    return read_teacher_files(
+        Source(str(bert_folder), None, False, True), "auto"
+    ).encoder.for_workers()
 
 
 @pytest.fixture(autouse=True)
@@ -79,10 +81,10 @@ def test_an_input_is_not_divided():
 
 
 def test_what_a_task_carries_is_small(bert_folder):
-    folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
-    task = pickle.loads(pickle.dumps(folder.for_workers()))
+    files = read_teacher_files(Source(str(bert_folder), None, False, True), "auto")
+    task = pickle.loads(pickle.dumps(files.encoder.for_workers()))
     assert len(pickle.dumps(task)) < 1000
-    assert task.fingerprint() == folder.fingerprint()
+    assert task.fingerprint() == files.encoder.fingerprint()
 
 
 def test_a_model_of_the_hub_is_sent_with_its_commit(bert_folder, snapshot, tmp_path, monkeypatch):
@@ -90,7 +92,7 @@ def test_a_model_of_the_hub_is_sent_with_its_commit(bert_folder, snapshot, tmp_p
     shutil.copytree(bert_folder, snapshot)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     source = Source("org/tiny", None, False, True)
-    task = read_folder(source, "auto").for_workers()
+    task = read_teacher_files(source, "auto").encoder.for_workers()
     assert task.source.revision == "c0ffee"
     assert str(tmp_path).encode() not in pickle.dumps(task)
 
@@ -113,7 +115,7 @@ def test_a_worker_with_other_files(encoder, bert_folder, tmp_path):
 def test_a_worker_without_the_files(bert_folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(bert_folder, copy)
-    encoder = read_folder(Source(str(copy), None, False, True), "auto").for_workers()
+    encoder = read_teacher_files(Source(str(copy), None, False, True), "auto").encoder.for_workers()
     fingerprint = encoder.fingerprint()
     shutil.rmtree(copy)
     message = f"worker on .* has no such teacher: model='{re.escape(str(copy))}' is neither"

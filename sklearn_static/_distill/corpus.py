@@ -1,192 +1,258 @@
-"""The documents given to `fit`, with the rows of their tokens."""
+"""The documents given to `fit`, tokenized once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from sklearn.utils import check_random_state
 
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams, bigram_keys
 from sklearn_static._serve.documents import batches
-from sklearn_static._serve.vocabulary import known_rows
+from sklearn_static._serve.tokens import Tokens
+
+_LSA_COMPONENTS = 128
+# Number of batches of documents on which the engine is compared with the original tokenizer. Of a
+# giant document, a part is enough: the original tokenizer takes 30 times its memory.
+_TRIED_BATCHES = 10
+_TRIED_CHARACTERS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
-    """Documents and the rows of their tokens.
+    """The documents given to `fit` that have an in-vocabulary token, in random order.
 
     Attributes
     ----------
     documents : list of str
         The documents.
-    rows : ndarray of int32, shape (n_tokens,)
-        The concatenated rows of all documents' tokens, -1 for tokens without a row.
-    offsets : ndarray of int64, shape (n_documents + 1,)
-        Document i has ``rows[offsets[i]:offsets[i + 1]]``.
+    tokens : Tokens
+        All their tokens, as rows of the teacher's vocabulary.
+    kept : ndarray of int, shape (n_tokens,)
+        The row in the teacher's vocabulary of each token that gets a vector, in ascending order.
+    known : Tokens
+        The tokens that `transform` would pool, as places in `kept`.
+    max_length : int or None
+        Number of tokens to which `transform` truncates each document; None does not truncate.
+    least : float
+        The minimum document frequency of a token or bigram to be kept.
+    n_lsa : int
+        Number of LSA features.
+    seed : int
+        Seed of the order and of the LSA solver.
     """
 
     documents: list[str]
-    rows: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-
-    @classmethod
-    def from_documents(cls, documents: list[str], tokenizer: FastTokenizer) -> "Corpus":
-        """Tokenize documents.
-
-        Parameters
-        ----------
-        documents : list of str
-            The documents.
-        tokenizer : FastTokenizer
-            Maps documents to the rows of their tokens.
-
-        Returns
-        -------
-        corpus : Corpus
-            All documents in their order, with all their tokens.
-        """
-        parts = [np.empty(0, dtype=np.int32)]
-        lengths = [np.zeros(1, dtype=np.int64)]
-        for batch in batches(documents):
-            rows, offsets = tokenizer.tokenize(documents[batch]).to_arrays()
-            parts.append(rows)
-            lengths.append(np.diff(offsets))
-        return cls(documents, np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
+    tokens: Tokens
+    kept: NDArray[np.integer[Any]]
+    known: Tokens
+    max_length: int | None = None
+    least: float = 0
+    n_lsa: int = 0
+    seed: int = 0
+    _counts: dict[Bigrams | None, csr_matrix] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of documents."""
         return len(self.documents)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Number of tokens of each document, shape (n_documents,)."""
-        return np.diff(self.offsets)
+    def is_used(self) -> bool:
+        """Whether anything depends on the documents."""
+        return bool(self.documents)
 
-    def tokens_of(self, document: int) -> NDArray[np.int32]:
-        """Return the rows of the tokens of one document.
-
-        Parameters
-        ----------
-        document : int
-            The index of the document.
-
-        Returns
-        -------
-        rows : ndarray of int32, shape (n_tokens,)
-            -1 for tokens without a row.
-        """
-        return self.rows[self.offsets[document] : self.offsets[document + 1]]
-
-    def first(self, n_documents: int) -> "Corpus":
-        """Keep the first documents.
+    def counts(self, bigrams: Bigrams | None) -> csr_matrix:
+        """Count what `transform` would pool, once for the same bigrams.
 
         Parameters
         ----------
-        n_documents : int
-            Number of documents to keep.
-
-        Returns
-        -------
-        corpus : Corpus
-            A view of these documents.
-        """
-        offsets = self.offsets[: n_documents + 1]
-        return Corpus(self.documents[:n_documents], self.rows[: offsets[-1]], offsets)
-
-    def select(self, kept: NDArray[np.bool_]) -> "Corpus":
-        """Keep some of the documents.
-
-        Parameters
-        ----------
-        kept : ndarray of bool, shape (n_documents,)
-            Whether to keep each document.
-
-        Returns
-        -------
-        corpus : Corpus
-            The kept documents, in the same order.
-        """
-        rows = self.rows[np.repeat(kept, self.lengths)]
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[kept])])
-        return Corpus([self.documents[i] for i in np.flatnonzero(kept)], rows, offsets)
-
-    def with_tokens(self, tokens: NDArray[np.integer[Any]]) -> "Corpus":
-        """Give rows to some of the tokens only.
-
-        Parameters
-        ----------
-        tokens : ndarray of int, shape (n_kept,)
-            The present rows of the tokens to keep, in the order of their new rows.
-
-        Returns
-        -------
-        corpus : Corpus
-            All documents, with all their tokens; the others have the row -1.
-        """
-        new_row = np.full(2 + max(tokens.max(), self.rows.max(initial=-1)), -1, dtype=np.int32)
-        new_row[tokens] = np.arange(len(tokens), dtype=np.int32)
-        return Corpus(self.documents, new_row[self.rows], self.offsets)  # -1 is the last entry
-
-    def in_vocabulary(self, max_length: int | None) -> "Corpus":
-        """Truncate the documents, then drop tokens without a row.
-
-        Parameters
-        ----------
-        max_length : int or None
-            Number of tokens to which each document is truncated; None does not truncate.
-
-        Returns
-        -------
-        corpus : Corpus
-            All documents, including those without a remaining token.
-        """
-        return Corpus(self.documents, *known_rows(self.rows, self.offsets, max_length))
-
-    def document_frequencies(self, n_tokens: int) -> NDArray[np.int64]:
-        """Count the documents that contain each token; all tokens must have a row.
-
-        Parameters
-        ----------
-        n_tokens : int
-            The number of rows for tokens.
-
-        Returns
-        -------
-        frequencies : ndarray of int64, shape (n_tokens,)
-            The number of documents.
-        """
-        return np.bincount(self.counts(n_tokens, None).indices, minlength=n_tokens)
-
-    def counts(self, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
-        """Count how often each row occurs in each document; all tokens must have a row.
-
-        Parameters
-        ----------
-        n_tokens : int
-            The number of rows for tokens.
         bigrams : Bigrams or None
             The bigrams, whose rows follow those of the tokens.
 
         Returns
         -------
         counts : csr_matrix of float32, shape (n_documents, n_rows)
-            The counts.
+            How often each row occurs in each document.
         """
-        rows, offsets, n_rows = self.rows.copy(), self.offsets.copy(), n_tokens
-        if bigrams is not None:
-            rows, offsets = bigrams.insert(rows, offsets)
-            n_rows += len(bigrams)
-        ones = np.ones(len(rows), dtype=np.float32)
-        counts = csr_matrix((ones, rows, offsets), shape=(len(offsets) - 1, n_rows))
-        counts.sum_duplicates()  # in place, hence the copies
-        return counts
+        if bigrams not in self._counts:
+            self._counts[bigrams] = count(self.known, len(self.kept), bigrams)
+        return self._counts[bigrams]
+
+    def known_among(self, limit: int | None) -> Tokens:
+        """Return the tokens that `transform` would pool among the first ones of each document.
+
+        Parameters
+        ----------
+        limit : int or None
+            Number of tokens, including those without a vector; None means all.
+
+        Returns
+        -------
+        known : Tokens
+            `known` itself if no document is longer.
+        """
+        longest = self.tokens.lengths.max(initial=0)
+        if limit is None or longest <= limit or self.max_length == limit:
+            return self.known
+        return self.tokens.renumbered(self.kept).in_vocabulary(limit)
 
 
-def in_random_order(documents: Iterable[str], seed: int) -> list[str]:
+def read_corpus(
+    documents: list[str],
+    tokenizer: FastTokenizer,
+    *,
+    is_used: bool,
+    lsa_components: int | Literal["auto"],
+    max_length: int | None,
+    min_df: float,
+    random_state: int | np.random.RandomState | None,
+) -> tuple[Corpus, FastTokenizer]:
+    """Tokenize the documents given to `fit`, and select the tokens that get a vector.
+
+    Parameters
+    ----------
+    documents : list of str
+        The documents.
+    tokenizer : FastTokenizer
+        The engine's equivalent of the original tokenizer.
+    is_used : bool
+        Whether anything depends on the documents. Otherwise the engine is compared with the
+        original tokenizer on the first ones, and the corpus is empty, with all tokens.
+    lsa_components : int or "auto"
+        Number of LSA features. "auto" is 128, or the number of documents with an in-vocabulary
+        token if that is smaller.
+    max_length : int or None
+        Number of tokens to which `transform` truncates each document; None does not truncate.
+    min_df : int or float
+        The minimum document frequency of a token to be kept; a float is a proportion of the
+        documents. 0 keeps all tokens of the vocabulary. All others are out-of-vocabulary tokens
+        from then on.
+    random_state : int, RandomState or None
+        Seed of the order of the documents, which otherwise depends only on their content.
+
+    Returns
+    -------
+    corpus : Corpus
+        The documents and their tokens.
+    tokenizer : FastTokenizer
+        The same tokenizer, or one that leaves all documents to the original.
+
+    Raises
+    ------
+    ValueError
+        If no document has an in-vocabulary token, if `min_df` keeps no token, or if fewer documents
+        have a remaining token than `lsa_components`.
+    """
+    if not is_used:
+        tried = list(islice(batches(documents), _TRIED_BATCHES))
+        _, tokenizer = tokenize(documents[: tried[-1].stop], tokenizer)
+        nothing = Tokens.concatenated([])
+        return Corpus([], nothing, np.arange(len(tokenizer.vocabulary)), nothing), tokenizer
+    tokens, tokenizer = tokenize(documents, tokenizer)
+    known = tokens.in_vocabulary(max_length)
+    if not len(known.rows):
+        raise ValueError(
+            "X has no document with an in-vocabulary token; pass other documents, or a teacher for "
+            "their language."
+        )
+    least = min_df if isinstance(min_df, int | np.integer) else min_df * len(documents)
+    kept = np.arange(len(tokenizer.vocabulary))
+    if least > 0:
+        kept = np.flatnonzero(document_frequencies(known, len(kept)) >= least)
+        if not len(kept):
+            raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
+        known = tokens.renumbered(kept).in_vocabulary(max_length)
+    if isinstance(random_state, int | np.integer):
+        seed = int(random_state)
+    else:
+        seed = int(check_random_state(random_state).randint(2**31))
+    order = random_order(documents, seed)
+    order = order[known.lengths[order] > 0]
+    n_lsa = min(_LSA_COMPONENTS, len(order)) if lsa_components == "auto" else int(lsa_components)
+    if n_lsa > len(order):
+        raise ValueError(
+            f"lsa_components={n_lsa} must be at most {len(order)}, the number of documents in X "
+            "with an in-vocabulary token; pass more documents or lsa_components='auto'."
+        )
+    in_order = [documents[i] for i in order]
+    tokens, known = tokens.take(order), known.take(order)
+    return Corpus(in_order, tokens, kept, known, max_length, least, n_lsa, seed), tokenizer
+
+
+def tokenize(documents: list[str], tokenizer: FastTokenizer) -> tuple[Tokens, FastTokenizer]:
+    """Tokenize documents, and give the engine up if it differs from the original tokenizer.
+
+    Parameters
+    ----------
+    documents : list of str
+        The documents; both are compared on the first batches.
+    tokenizer : FastTokenizer
+        The engine's equivalent of the original tokenizer.
+
+    Returns
+    -------
+    tokens : Tokens
+        The tokens of all documents.
+    tokenizer : FastTokenizer
+        The same tokenizer, or one that leaves all documents to the original.
+    """
+    parts = []
+    n_left = _TRIED_BATCHES if tokenizer.composition is not None else 0
+    for batch in batches(documents):
+        tokens = Tokens(*tokenizer.tokenize(documents[batch]).to_arrays())
+        if n_left and not _agrees(tokens, documents[batch], tokenizer):
+            return tokenize(documents, FastTokenizer(tokenizer.vocabulary, None))
+        n_left -= n_left > 0
+        parts.append(tokens)
+    return Tokens.concatenated(parts), tokenizer
+
+
+def _agrees(tokens: Tokens, documents: list[str], tokenizer: FastTokenizer) -> bool:
+    """Check whether these tokens of documents are those of the original tokenizer."""
+    if max(map(len, documents)) > _TRIED_CHARACTERS:
+        documents = [document[:_TRIED_CHARACTERS] for document in documents]
+        tokens = Tokens(*tokenizer.tokenize(documents).to_arrays())
+    rows, offsets = tokenizer.vocabulary.tokens(documents)
+    return np.array_equal(tokens.rows, rows) and np.array_equal(tokens.offsets, offsets)
+
+
+def count(tokens: Tokens, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
+    """Count how often each row occurs in each document.
+
+    Parameters
+    ----------
+    tokens : Tokens
+        The documents' tokens, all of which have a row.
+    n_tokens : int
+        The number of rows for tokens.
+    bigrams : Bigrams or None
+        The bigrams, whose rows follow those of the tokens.
+
+    Returns
+    -------
+    counts : csr_matrix of float32, shape (n_documents, n_rows)
+        The counts.
+    """
+    rows, offsets = tokens if bigrams is None else bigrams.insert(tokens)
+    n_rows = n_tokens + (0 if bigrams is None else len(bigrams))
+    ones = np.ones(len(rows), dtype=np.float32)
+    shape = (tokens.n_documents, n_rows)
+    counts = csr_matrix((ones, rows.copy(), offsets.copy()), shape=shape)
+    counts.sum_duplicates()  # in place, hence the copies
+    return counts
+
+
+def document_frequencies(tokens: Tokens, n_tokens: int) -> NDArray[np.int64]:
+    """Count the documents that contain each token; all tokens must have a row."""
+    return np.bincount(count(tokens, n_tokens, None).indices, minlength=n_tokens)
+
+
+def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:
     """Order documents by a seeded hash of each, independently of their given order.
 
     Two sets that share most of their documents then begin with almost the same ones, so that the
@@ -201,22 +267,24 @@ def in_random_order(documents: Iterable[str], seed: int) -> list[str]:
 
     Returns
     -------
-    documents : list of str
-        The same documents in the new order.
+    order : ndarray of int64, shape (n_documents,)
+        The places of the documents in the new order.
     """
     key = seed.to_bytes(8, "little")
-    return sorted(
-        documents, key=lambda doc: (blake2b(doc.encode(), digest_size=8, key=key).digest(), doc)
-    )
+    hashed = [
+        (blake2b(document.encode(), digest_size=8, key=key).digest(), document)
+        for document in documents
+    ]
+    return np.array(sorted(range(len(hashed)), key=hashed.__getitem__), dtype=np.int64)
 
 
-def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_bigrams: int | None) -> Bigrams:
+def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None) -> Bigrams:
     """Choose the bigrams with the highest document frequency, which must be at least 2.
 
     Parameters
     ----------
-    corpus : Corpus
-        The documents; all tokens must have a row.
+    tokens : Tokens
+        The documents' tokens, all of which have a row.
     n_tokens : int
         The number of rows for tokens.
     max_bigrams : int or None
@@ -227,8 +295,8 @@ def most_frequent_bigrams(corpus: Corpus, n_tokens: int, max_bigrams: int | None
     bigrams : Bigrams
         The bigrams by descending document frequency, then by the rows of their tokens.
     """
-    rows, offsets = corpus.rows, corpus.offsets
-    documents = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    rows = tokens.rows
+    documents = np.repeat(np.arange(tokens.n_documents), tokens.lengths)
     within = documents[1:] == documents[:-1]
     keys = bigram_keys(rows, n_tokens)[within]
     order = np.lexsort((documents[1:][within], keys))

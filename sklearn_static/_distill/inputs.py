@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.folder import Folder
+from sklearn_static._distill.teacher_files import TeacherFiles
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.original import Original, token_ids, unknown_id
 from sklearn_static._serve.vocabulary import Vocabulary
@@ -55,14 +55,14 @@ class Inputs:
 
     Parameters
     ----------
-    folder : Folder
-        The teacher.
+    files : TeacherFiles
+        The teacher's files.
     vocabulary : Vocabulary
         The tokens of its tokenizer.
     """
 
-    def __init__(self, folder: Folder, vocabulary: Vocabulary) -> None:
-        self._folder = folder
+    def __init__(self, files: TeacherFiles, vocabulary: Vocabulary) -> None:
+        self._files = files
         self._vocabulary = vocabulary
 
     def of_vocabulary(self) -> NDArray[np.int64]:
@@ -109,13 +109,13 @@ class Inputs:
             If the teacher excludes its prompt from the pooling, or truncates long documents at
             their beginning.
         """
-        if self._folder.prompt and not self._folder.pools_prompt:
+        if self._files.prompt and not self._files.pools_prompt:
             raise ValueError(
-                f"The teacher puts {self._folder.prompt!r} before every document and excludes it "
+                f"The teacher puts {self._files.prompt!r} before every document and excludes it "
                 "from the pooling, which distill_on='corpus' does not support; use "
                 "distill_on='vocabulary' or another teacher."
             )
-        if self._folder.truncates_left:
+        if self._files.truncates_left:
             raise ValueError(
                 "The teacher truncates long documents at their beginning "
                 "(truncation_side='left'), which distill_on='corpus' does not support; use "
@@ -138,11 +138,11 @@ class Inputs:
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
         """Return the ids of the prompt and each document, truncated as the teacher does."""
-        n_read, prompt = self._n_between, self._folder.prompt
+        n_read, prompt = self._n_between, self._files.prompt
         ids_of = {}
         if not prompt:
             for i in range(batch.start, batch.stop):
-                rows = corpus.tokens_of(i)[:n_read]
+                rows = corpus.tokens.of(i)[:n_read]
                 if (rows >= 0).all():
                     ids_of[i] = self._vocabulary.token_ids[rows]
         # The id of a token without a row is not kept, and a prompt may merge with what follows.
@@ -157,13 +157,13 @@ class Inputs:
         """Number of a document's own tokens that the teacher reads; None means all."""
         if self._n_between is None:
             return None
-        prompt_ids, _ = self._vocabulary.encode([self._folder.prompt])
+        prompt_ids, _ = self._vocabulary.encode([self._files.prompt])
         return max(self._n_between - len(prompt_ids), 0)
 
     @cached_property
     def _n_between(self) -> int | None:
         """Maximum number of tokens between the special tokens; None means no limit."""
-        longest = self._folder.max_seq_length
+        longest = self._files.max_seq_length
         prefix, suffix = self._template
         return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
 

@@ -11,7 +11,7 @@ _IDF_POWER = 1.5
 _SHARE = 0.5
 
 
-def lsa_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.float32]:
+def lsa_columns(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.float32]:
     """Compute the vectors of latent semantic analysis [1]_.
 
     They are the leading right singular vectors of the weighted counts, after each document is
@@ -58,7 +58,7 @@ def lsa_rows(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.flo
     return rows
 
 
-def with_lsa_rows(
+def with_lsa_columns(
     rows: NDArray[np.float32], counts: csr_matrix, n_components: int, seed: int
 ) -> NDArray[np.float32]:
     """Append LSA columns to the rows of a table.
@@ -84,7 +84,7 @@ def with_lsa_rows(
     """
     if n_components == 0:
         return rows
-    columns = lsa_rows(counts, n_components, seed)
+    columns = lsa_columns(counts, n_components, seed)
     norms = [np.linalg.norm(counts @ part, axis=1).mean() for part in (rows, columns)]
     if norms[1] > 0:
         columns *= _SHARE * norms[0] / norms[1]

@@ -13,18 +13,13 @@ _INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
 _SERVING = "(A fitted vectorizer needs neither torch nor transformers.)"
 
 
-def import_for_fit(name: str) -> ModuleType:
-    """Import a module of this folder that depends on packages that may not be installed.
-
-    Parameters
-    ----------
-    name : str
-        "outputs" or "teacher".
+def import_teacher() -> ModuleType:
+    """Import the module that runs a teacher.
 
     Returns
     -------
     module : module
-        The module.
+        `sklearn_static._distill.teacher`.
 
     Raises
     ------
@@ -33,7 +28,7 @@ def import_for_fit(name: str) -> ModuleType:
     """
     versions = teacher_versions()
     try:
-        return import_module(f"sklearn_static._distill.{name}")
+        return import_module("sklearn_static._distill.teacher")
     except ModuleNotFoundError as error:
         raise ImportError(
             f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"

@@ -25,8 +25,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sklearn_static._distill.folder import Encoder
-from sklearn_static._formats.source import Source, join
+from sklearn_static._distill.teacher_files import Encoder
+from sklearn_static._formats.hub import Source, join
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
-from sklearn_static._distill.folder import Encoder
-from sklearn_static._distill.requirements import import_for_fit, teacher_versions
+from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._distill.teacher_files import Encoder
 
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
@@ -191,5 +191,5 @@ def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
             f"or different package versions than the caller: the worker has {versions}. Both must "
             "be the same on all machines."
         )
-    teacher: Teacher = import_for_fit("teacher").load_teacher(encoder, device)
+    teacher: Teacher = import_teacher().load_teacher(encoder, device)
     return teacher

@@ -13,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._formats.hub import Source, join
+from sklearn_static._formats.sentence_transformers import (
+    default_prompt,
+    module_kind,
+    read_modules,
+)
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, composition_of
 from sklearn_static._serve.original import Original, token_ids, unknown_id
-from sklearn_static._serve.table import Norm, StaticTable
+from sklearn_static._serve.table import StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 
 # Key of the checksum in the header of model.safetensors.
@@ -285,14 +290,7 @@ def _check_tensors(
         raise ValueError(f"{file}: weights must hold floats, got {dtypes['weights']}.")
 
 
-def write_static(
-    folder: str | os.PathLike[str],
-    table: StaticTable,
-    model: str,
-    *,
-    norm: Norm,
-    max_length: int | None,
-) -> None:
+def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
     The scales of an int8 table are written as model2vec's token weights. If the table has only part
@@ -306,25 +304,8 @@ def write_static(
         A table without bigrams.
     model : str
         The original model, for the model card.
-    norm : {"l2"}
-        How the features are scaled.
-    max_length : None
-        Number of tokens to which each document is truncated.
-
-    Raises
-    ------
-    ValueError
-        If the format cannot represent the table or one of the parameters.
     """
     from safetensors.numpy import save_file
-
-    for feature, is_used, cure in (
-        ("bigrams", table.bigrams is not None, "fit with ngram_range=(1, 1)"),
-        (f"norm={norm!r}", norm is None, "set norm='l2'"),
-        (f"max_length={max_length}", max_length is not None, "set max_length=None"),
-    ):
-        if is_used:
-            raise ValueError(f"The format of save_pretrained cannot represent {feature}: {cure}.")
 
     vocabulary = table.vocabulary
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_static._serve.tokens import Tokens
+
 
 class Bigrams:
     """Mapping from pairs of token rows to the rows of their bigrams.
@@ -49,25 +51,20 @@ class Bigrams:
         is_known = np.append(known, -1)[found] == keys
         return np.where(is_known, self.n_tokens + found, -1).astype(np.int32)
 
-    def insert(
-        self, rows: NDArray[np.int32], offsets: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def insert(self, tokens: Tokens) -> Tokens:
         """Insert after each token the bigram that ends with it, if there is one.
 
         Parameters
         ----------
-        rows : ndarray of int32, shape (n_rows,)
-            The rows of all documents' tokens, one document after the other.
-        offsets : ndarray of int64, shape (n_documents + 1,)
-            Document i has ``rows[offsets[i]:offsets[i + 1]]``.
+        tokens : Tokens
+            The documents' tokens, all of which have a row.
 
         Returns
         -------
-        rows : ndarray of int32, shape (n_rows_and_bigrams,)
+        tokens : Tokens
             Tokens and bigrams.
-        offsets : ndarray of int64, shape (n_documents + 1,)
-            Where each document begins in `rows`.
         """
+        rows, offsets = tokens
         both = np.full((len(rows), 2), -1, dtype=np.int32)
         both[:, 0] = rows
         both[1:, 1] = self.look_up(bigram_keys(rows, self.n_tokens))
@@ -76,7 +73,7 @@ class Bigrams:
         kept = both.ravel() >= 0
         ends = np.zeros(len(kept) + 1, dtype=np.int64)
         np.cumsum(kept, out=ends[1:])
-        return both.ravel()[kept], ends[2 * offsets]
+        return Tokens(both.ravel()[kept], ends[2 * offsets])
 
 
 def bigram_keys(rows: NDArray[np.int32], n_tokens: int) -> NDArray[np.int64]:

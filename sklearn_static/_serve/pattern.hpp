@@ -9,16 +9,6 @@
 
 namespace sklearn_static {
 
-// The number of ASCII letters at the beginning of eight bytes; of lowercase ones, if asked.
-inline size_t n_letters(uint64_t x, bool only_lowercase) {
-    const uint64_t tops = 0x8080808080808080u;
-    const uint64_t low = (only_lowercase ? x : x | 0x2020202020202020u) & ~tops;
-    // The top bit of each byte says whether it is in the range.
-    const uint64_t letters = (low + 0x1F1F1F1F1F1F1F1Fu) & ~(low + 0x0505050505050505u) & ~x;
-    const uint64_t others = ~letters & tops;
-    return others ? size_t(count_trailing_zeros(others)) / 8 : 8;
-}
-
 struct Pattern {
     static constexpr uint16_t kEndsBefore = 0x8000, kDead = 0, kStart = 1;
     static constexpr uint8_t kLowercase = 1, kLetters = 2;

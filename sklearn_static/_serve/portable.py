@@ -1,24 +1,22 @@
 """NumPy counterpart of the compiled engine, for machines where it cannot be built."""
 
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_static._serve.bigrams import Bigrams
+from sklearn_static._serve.tokens import Tokens
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
 
-class TokenRows(NamedTuple):
+class TokenRows(Tokens):
     """The token rows of a batch of documents, -1 for tokens without a row."""
 
-    rows: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-
-    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def to_arrays(self) -> Tokens:
         """Return the concatenated rows of all documents and where each document begins."""
-        return self.rows, self.offsets
+        return self
 
 
 class FastTokenizer:
@@ -53,10 +51,7 @@ class Pooler:
     ) -> None:
         self._stored = stored
         self._scales = scales
-        pairs = np.empty((0, 2), dtype=np.int32) if pairs is None else pairs
-        self._row_of_pair = {
-            pair: n_tokens + i for i, pair in enumerate(map(tuple, pairs.tolist()))
-        }
+        self._bigrams = None if pairs is None else Bigrams(pairs, n_tokens)
 
     def pool(
         self,
@@ -67,19 +62,15 @@ class Pooler:
         unit_length: bool = True,
     ) -> int:
         """Sum the vectors of each document's tokens and bigrams."""
-        n_empty = 0
-        for i, (start, stop) in enumerate(pairwise(tokens.offsets)):
-            known = [row for row in tokens.rows[start:stop][:max_length].tolist() if row >= 0]
-            rows = known[:1]
-            for pair in pairwise(known):
-                rows.append(pair[1])
-                rows += [self._row_of_pair[pair]] if pair in self._row_of_pair else []
+        known = tokens.in_vocabulary(max_length)
+        pooled = known if self._bigrams is None else self._bigrams.insert(known)
+        for i, n_known in enumerate(known.lengths):
+            rows = pooled.of(i)
             vectors = self._stored[rows].astype(np.float32)
             if self._scales is not None:
                 vectors *= self._scales[rows, None]
             # In sequence, whereas np.sum adds a single column pairwise.
-            total = np.add.accumulate(vectors)[-1] if rows else np.zeros_like(out[i])
-            divisor = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else len(known)
+            total = np.add.accumulate(vectors)[-1] if n_known else np.zeros_like(out[i])
+            divisor = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else n_known
             out[i] = total * np.float32(1 / (divisor or 1))
-            n_empty += not known
-        return n_empty
+        return int((known.lengths == 0).sum())

@@ -150,17 +150,6 @@ private:
         return true;
     }
 
-    // The number of ASCII letters and digits at the beginning of eight bytes.
-    static size_t n_alphanumeric(uint64_t x) {
-        const uint64_t tops = 0x8080808080808080u;
-        const uint64_t plain = x & ~tops, low = (x | 0x2020202020202020u) & ~tops;
-        // The top bit of each byte says whether it is in the range.
-        const uint64_t letters = (low + 0x1F1F1F1F1F1F1F1Fu) & ~(low + 0x0505050505050505u);
-        const uint64_t digits = (plain + 0x5050505050505050u) & ~(plain + 0x4646464646464646u);
-        const uint64_t others = ~((letters | digits) & ~x) & tops;
-        return others ? size_t(count_trailing_zeros(others)) / 8 : 8;
-    }
-
     template <class Next>
     static bool pattern(const SplitStep& step, const uint8_t* p, const uint8_t* end, Next& next) {
         const uint8_t *begin, *stop;

@@ -144,14 +144,16 @@ class StaticTable:
         return self.tokenizer.vocabulary
 
     @cached_property
+    def names(self) -> list[str]:
+        """The name of each row: a token, or two tokens separated by a space."""
+        tokens = list(self.vocabulary.row_of_token)
+        pairs = [] if self.bigrams is None else self.bigrams.pairs.tolist()
+        return tokens + [f"{tokens[a]} {tokens[b]}" for a, b in pairs]
+
+    @cached_property
     def row_of_name(self) -> Mapping[str, int]:
-        """Row of each token, and of each bigram as two tokens separated by a space."""
-        rows = self.vocabulary.row_of_token
-        if self.bigrams is None:
-            return rows
-        tokens = list(rows)
-        names = (f"{tokens[a]} {tokens[b]}" for a, b in self.bigrams.pairs.tolist())
-        return rows | dict(zip(names, range(len(tokens), len(self.stored)), strict=True))
+        """Row of each name."""
+        return dict(zip(self.names, range(len(self.names)), strict=True))
 
     def __repr__(self) -> str:
         """Return the size only, since an estimator's representation includes it."""

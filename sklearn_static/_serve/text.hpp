@@ -91,6 +91,30 @@ inline bool is_ascii(Text text) {
     return !(bits & 0x8080808080808080u);
 }
 
+// ASCII in eight bytes at a time: the top bit of each byte says whether the byte is in a range.
+constexpr uint64_t kTops = 0x8080808080808080u;
+
+inline uint64_t in_range(uint64_t x, uint8_t first, uint8_t last) {
+    const uint64_t ones = 0x0101010101010101u, low = x & ~kTops;
+    return (low + ones * (0x80 - first)) & ~(low + ones * (0x7F - last)) & ~x & kTops;
+}
+
+// The number of bytes before the first one that is not marked.
+inline size_t n_first(uint64_t marks) {
+    const uint64_t others = ~marks & kTops;
+    return others ? size_t(count_trailing_zeros(others)) / 8 : 8;
+}
+
+// The number of ASCII letters at the beginning of eight bytes; of lowercase ones, if asked.
+inline size_t n_letters(uint64_t x, bool only_lowercase) {
+    return n_first(in_range(only_lowercase ? x : x | 0x2020202020202020u, 'a', 'z'));
+}
+
+// The number of ASCII letters and digits at the beginning of eight bytes.
+inline size_t n_alphanumeric(uint64_t x) {
+    return n_first(in_range(x | 0x2020202020202020u, 'a', 'z') | in_range(x, '0', '9'));
+}
+
 // The start of the character before p.
 inline const uint8_t* before(const uint8_t* p) {
     do --p;

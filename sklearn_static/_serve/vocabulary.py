@@ -1,4 +1,4 @@
-"""The tokens that have a row in the table, and the lookup of a document's token rows."""
+"""The tokens that have a row in the table."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sklearn_static._serve.original import Original
+from sklearn_static._serve.tokens import Tokens
 
 
 class Vocabulary:
@@ -49,46 +50,10 @@ class Vocabulary:
         token_of_id = self.tokenizer.id_to_token
         return {token_of_id(int(i)): row for row, i in enumerate(self.token_ids)}
 
-    def row_ids(
-        self, documents: Sequence[str], max_length: int | None = None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize documents and look up the rows of their in-vocabulary tokens.
-
-        Parameters
-        ----------
-        documents : sequence of str of length n_documents
-            The documents.
-        max_length : int or None, default=None
-            Number of tokens to which each document is truncated, including tokens without a row;
-            None does not truncate.
-
-        Returns
-        -------
-        rows : ndarray of int32, shape (n_rows,)
-            The concatenated rows of all documents' tokens, excluding tokens without a row (special
-            and unknown tokens).
-        offsets : ndarray of int64, shape (n_documents + 1,)
-            Document i has ``rows[offsets[i]:offsets[i + 1]]``.
-        """
-        return known_rows(*self.tokens(documents), max_length)
-
-    def tokens(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokenize documents and look up the row of every token.
-
-        Parameters
-        ----------
-        documents : sequence of str of length n_documents
-            The documents.
-
-        Returns
-        -------
-        rows : ndarray of int32, shape (n_tokens,)
-            The row of each token, -1 if it has none.
-        offsets : ndarray of int64, shape (n_documents + 1,)
-            Document i has ``rows[offsets[i]:offsets[i + 1]]``.
-        """
+    def tokens(self, documents: Sequence[str]) -> Tokens:
+        """Tokenize documents with the original tokenizer, and look up the row of every token."""
         ids, offsets = self.encode(documents)
-        return self.rows(ids), offsets
+        return Tokens(self.rows(ids), offsets)
 
     def encode(self, documents: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Tokenize documents without special tokens.
@@ -125,36 +90,3 @@ class Vocabulary:
             The row of each token, -1 if it has none.
         """
         return self.row_of_id.take(ids, mode="clip")
-
-
-def known_rows(
-    rows: NDArray[np.int32], offsets: NDArray[np.int64], max_length: int | None
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Truncate each document to `max_length` tokens and drop tokens without a row.
-
-    Parameters
-    ----------
-    rows : ndarray of int32, shape (n_tokens,)
-        Rows as returned by `Vocabulary.tokens`.
-    offsets : ndarray of int64, shape (n_documents + 1,)
-        Offsets as returned by `Vocabulary.tokens`.
-    max_length : int or None
-        Number of tokens to which each document is truncated; None does not truncate.
-
-    Returns
-    -------
-    rows : ndarray of int32, shape (n_rows,)
-        The remaining rows.
-    offsets : ndarray of int64, shape (n_documents + 1,)
-        Where each document begins in `rows`.
-    """
-    kept = rows >= 0
-    if max_length is not None:
-        place = np.arange(len(rows)) - np.repeat(offsets[:-1], np.diff(offsets))
-        kept &= place < max_length
-    elif kept.all():
-        return rows, offsets
-    # kept_before[t] is the number of the first t tokens that are kept.
-    kept_before = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(kept, out=kept_before[1:])
-    return rows[kept], kept_before[offsets]

@@ -1,4 +1,4 @@
-"""The teacher's outputs for tokens and documents, computed or taken from the cache."""
+"""A teacher whose outputs for tokens and documents are computed once, then taken from a cache."""
 
 import hashlib
 import time
@@ -7,20 +7,33 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
-from zlib import crc32
 
 import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from sklearn_static._cache import Store, cache_folder
-from sklearn_static._distill.folder import Folder
-from sklearn_static._distill.inputs import Inputs
-from sklearn_static._distill.requirements import import_for_fit
+from sklearn_static._distill.corpus import Corpus
+from sklearn_static._distill.inputs import Inputs, usable_tokens
+from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._distill.tasks import (
+    TOKENS_PER_TASK,
+    Place,
+    Task,
+    grouped,
+    places_of_documents,
+    places_of_tokens,
+    tasks_of,
+)
+from sklearn_static._distill.teacher_files import Pooling, TeacherFiles, read_teacher_files
 from sklearn_static._distill.token_store import TOKENS_PER_ENTRY, TokenStore
 from sklearn_static._distill.workers import run_here, run_on_workers
+from sklearn_static._formats.hub import Source
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.composition import composition_of
 from sklearn_static._serve.jobs import n_workers
+from sklearn_static._serve.original import Original
+from sklearn_static._serve.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
@@ -28,11 +41,6 @@ if TYPE_CHECKING:
 # Part of every key; to be incremented when the same input would result in another output, or when
 # it is stored in another way.
 _VERSION = 2
-# Number of adjacent tokens of a vocabulary that one process runs; a multiple of those that share
-# an entry of the cache.
-_BLOCK = 16 * TOKENS_PER_ENTRY
-# Maximum number of tasks that are run at once; each holds a lock, which is an open file.
-_LOCKS_AT_ONCE = 100
 
 
 class _Values(Protocol):
@@ -49,14 +57,13 @@ class _Request:
     Attributes
     ----------
     title : str
-        The title of the progress bar and of the tasks.
+        The title of the progress bar and of the locks.
     arrays : sequence of ndarray of int
         The token ids of each input.
     keys : list
         The key of each input in `values`; duplicates have the same key.
-    tasks : list of int
-        The task of each input. Another process that runs a task is left to finish it. All inputs of
-        a task have the same length.
+    places : list of Place
+        The task of each input.
     values : Store or TokenStore
         Where the outputs are stored.
     n_at_once : int
@@ -66,20 +73,20 @@ class _Request:
     title: str
     arrays: Sequence[NDArray[Any]] | NDArray[Any]
     keys: list[Any]
-    tasks: list[int]
+    places: list[Place]
     values: _Values
     n_at_once: int
 
 
-class Outputs:
+class CachedTeacher:
     """A teacher that runs each input only once as long as its outputs are cached.
+
+    Its weights are loaded when they are first needed.
 
     Parameters
     ----------
-    folder : Folder
-        The teacher; its weights are loaded when they are first needed.
-    inputs : Inputs
-        The inputs of the teacher.
+    files : TeacherFiles
+        The teacher's files.
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
         Where the outputs are cached.
     device : str or None
@@ -91,12 +98,16 @@ class Outputs:
     n_jobs : int or None, default=None
         Number of workers among which to divide the inputs if joblib's active backend is that of a
         cluster; None takes the backend's default.
+
+    Attributes
+    ----------
+    vocabulary : Vocabulary
+        The tokens that can occur in a document.
     """
 
     def __init__(
         self,
-        folder: Folder,
-        inputs: Inputs,
+        files: TeacherFiles,
         *,
         memory: Any,
         device: str | None,
@@ -104,8 +115,9 @@ class Outputs:
         progress: bool,
         n_jobs: int | None = None,
     ) -> None:
-        self._folder = folder
-        self.inputs = inputs
+        self.vocabulary: Vocabulary = usable_tokens(Original.from_tokenizer(files.tokenizer))
+        self._inputs = Inputs(files, self.vocabulary)
+        self._encoder = files.encoder
         self._device = device
         self._batch_size = batch_size
         self._progress = progress
@@ -117,6 +129,47 @@ class Outputs:
         self._memory = memory if own_way else None
         self._n_run = 0
         self._seconds_run = 0.0
+
+    @classmethod
+    def open(cls, source: Source, pooling: Pooling, **options: Any) -> "CachedTeacher":
+        """Read a teacher's files except its weights.
+
+        Parameters
+        ----------
+        source : Source
+            Where the files are.
+        pooling : {"auto", "mean", "cls", "last"}
+            How its outputs are pooled into one vector.
+        **options : Any
+            The other parameters of the class.
+
+        Returns
+        -------
+        teacher : CachedTeacher
+            The teacher.
+
+        Raises
+        ------
+        OSError
+            If there is no such model or a file is missing.
+        ValueError
+            If the model is of an unsupported kind.
+        ImportError
+            If torch or transformers is not installed.
+        """
+        files = read_teacher_files(source, pooling)
+        teacher_versions()  # raises before the documents are read
+        return cls(files, **options)
+
+    @cached_property
+    def tokenizer(self) -> FastTokenizer:
+        """The tokenizer, as a composition of components of the engine."""
+        return FastTokenizer(self.vocabulary, composition_of(self.vocabulary.original))
+
+    @property
+    def room(self) -> int | None:
+        """Number of a document's own tokens that the teacher reads; None means all."""
+        return self._inputs.room
 
     def of_tokens(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Run the teacher on tokens, each alone in the tokenizer's template.
@@ -131,21 +184,20 @@ class Outputs:
         outputs : ndarray of float32, shape (n_tokens, dimension)
             The pooled outputs after the dense layers, not normalized.
         """
-        # A block of the vocabulary is a task, so that processes divide it in the same way whatever
-        # tokens they need; blocks of which few tokens are missing are run together.
+        # Blocks of which few tokens are missing are run together.
         request = _Request(
             "Teacher, vocabulary",
             self._token_ids[tokens][:, None],
             tokens.tolist(),
-            (tokens // _BLOCK).tolist(),
+            places_of_tokens(tokens),
             self._token_store,
-            max(_BLOCK, self._batch_size),
+            max(TOKENS_PER_TASK, self._batch_size),
         )
         return self._run(request)
 
     @cached_property
     def _token_ids(self) -> NDArray[np.int64]:
-        return self.inputs.of_vocabulary()
+        return self._inputs.of_vocabulary()
 
     @cached_property
     def _token_store(self) -> TokenStore:
@@ -153,26 +205,47 @@ class Outputs:
         keys = [self._key(ids[i : i + n]) for i in range(0, len(ids), n)]
         return TokenStore(self._store, keys)
 
-    def of_documents(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    def reading(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
+        """Choose the documents that the teacher reads.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            The documents and their tokens.
+        max_tokens : int or None
+            The maximum number of tokens, with duplicate documents counted once; None sets no limit.
+
+        Returns
+        -------
+        reading : list of ndarray of int32
+            The token ids of the first documents: as many as `max_tokens` allows, at least one.
+
+        Raises
+        ------
+        ValueError
+            If the teacher excludes its prompt from the pooling, or truncates long documents at
+            their beginning.
+        """
+        return self._inputs.of_documents(corpus, max_tokens)
+
+    def of_documents(self, reading: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Run the teacher on documents.
 
         Parameters
         ----------
-        inputs : sequence of ndarray of int32
-            Token ids as returned by `Inputs.of_documents`.
+        reading : sequence of ndarray of int32
+            The result of `reading`.
 
         Returns
         -------
         embeddings : ndarray of float32, shape (n_documents, dimension)
             The outputs, scaled to unit length.
         """
-        # Documents of one length need no padding and form a task; a batch holds few long documents,
-        # so those of one length are divided into several tasks.
-        tasks = [len(ids) * 1000 + crc32(ids.tobytes()) % (1 + len(ids) // 16) for ids in inputs]
         self._n_run, self._seconds_run = 0, 0.0
-        arrays = [ids[None] for ids in inputs]
+        arrays = [ids[None] for ids in reading]
         keys = [self._key(ids) for ids in arrays]
-        outputs = self._run(_Request("Teacher, documents", arrays, keys, tasks, self._store, 1))
+        places = places_of_documents(reading)
+        outputs = self._run(_Request("Teacher, documents", arrays, keys, places, self._store, 1))
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
         embeddings: NDArray[np.float32] = outputs / lengths
@@ -211,12 +284,9 @@ class Outputs:
 
     def _gather(self, request: _Request) -> NDArray[np.float32]:
         values = request.values.get(list(dict.fromkeys(request.keys)))
-        missing: dict[int, dict[Any, NDArray[Any]]] = {}
-        for i, key in enumerate(request.keys):
-            if key not in values:
-                missing.setdefault(request.tasks[i], {})[key] = request.arrays[i]
+        tasks = tasks_of(request.places, request.keys, request.arrays, values)
         try:
-            with closing(self._run_missing(missing, request)) as parts:
+            with closing(self._run_all(tasks, request)) as parts:
                 for new in parts:
                     values |= new
         except Exception as error:
@@ -229,50 +299,47 @@ class Outputs:
         flat = np.frombuffer(b"".join([values[key] for key in request.keys]), dtype=np.float32)
         return flat.reshape(len(request.keys), -1 if request.keys else 0)
 
-    def _run_missing(
-        self, missing: dict[int, dict[Any, NDArray[Any]]], request: _Request
+    def _run_all(
+        self, tasks: list[Task], request: _Request
     ) -> Generator[dict[Any, bytes], None, None]:
-        if not missing:
+        if not tasks:
             return
-        sizes = {key: ids.size for by_key in missing.values() for key, ids in by_key.items()}
+        from tqdm.auto import tqdm  # comes with transformers
+
+        sizes = {key: ids.size for task in tasks for key, ids in task.inputs.items()}
         n_used = n_workers(self._n_jobs)
+        n_at_once = len(sizes) if n_used else request.n_at_once
         with tqdm(
             total=sum(sizes.values()), desc=request.title, unit="token", disable=not self._progress
         ) as bar:
             # Tasks that another process holds come last: it may finish them in the meantime.
             wait = False
-            while missing:
-                n_tasks = len(missing)
+            while tasks:
+                held: list[Task] = []
                 # A process that waits for a lock must not hold another one.
-                n_missing = {task: len(by_key) for task, by_key in missing.items()}
-                n_at_once = sum(n_missing.values()) if n_used else request.n_at_once
-                for tasks in _groups(n_missing, 0 if wait else n_at_once):
-                    for new in self._run_tasks(missing, tasks, request, n_used, wait=wait):
+                for group in grouped(tasks, 0 if wait else n_at_once):
+                    for new in self._run_group(group, held, request, n_used, wait=wait):
                         bar.update(sum(sizes[key] for key in new))
                         yield new
                 # Two tasks may share a lock, which is free again by now.
-                wait = len(missing) == n_tasks
+                wait = len(held) == len(tasks)
+                tasks = held
 
-    def _run_tasks(
-        self,
-        missing: dict[int, dict[Any, NDArray[Any]]],
-        tasks: list[int],
-        request: _Request,
-        n_used: int,
-        *,
-        wait: bool,
+    def _run_group(
+        self, tasks: list[Task], held: list[Task], request: _Request, n_used: int, *, wait: bool
     ) -> Iterator[dict[Any, bytes]]:
-        """Run the tasks that no other process holds, and remove them from `missing`."""
+        """Run tasks, except those that another process holds, which are added to `held`."""
         with ExitStack() as locks:
             left: dict[Any, NDArray[Any]] = {}
             for task in tasks:
-                lock = self._store.lock(f"{self._fingerprint} {request.title} {task}", wait=wait)
-                if not locks.enter_context(lock):
+                order, part = task.place
+                name = f"{self._fingerprint} {request.title} {order} {part}"
+                if not locks.enter_context(self._store.lock(name, wait=wait)):
+                    held.append(task)
                     continue
-                by_key = missing.pop(task)
-                done = request.values.get(list(by_key))
+                done = request.values.get(list(task.inputs))
                 yield done
-                left |= {key: ids for key, ids in by_key.items() if key not in done}
+                left |= task.without(done).inputs
             for new in self._run_teacher(left, n_used) if left else ():
                 request.values.put(new)
                 yield new
@@ -284,7 +351,7 @@ class Outputs:
         if not n_used:
             parts = run_here(self._teacher, arrays, self._batch_size)
         else:
-            parts = run_on_workers(self._folder, arrays, self._device, self._batch_size, n_used)
+            parts = run_on_workers(self._encoder, arrays, self._device, self._batch_size, n_used)
         start = time.perf_counter()
         for part, outputs in parts:
             self._seconds_run += time.perf_counter() - start
@@ -303,25 +370,9 @@ class Outputs:
     def _fingerprint(self) -> str:
         # To read all of a teacher's files takes seconds.
         is_shared = self._store.lasts or self._memory is not None
-        return f"{_VERSION} {self._folder.fingerprint() if is_shared else ''}"
+        return f"{_VERSION} {self._encoder.fingerprint() if is_shared else ''}"
 
     @cached_property
     def _teacher(self) -> "Teacher":
-        teacher: Teacher = import_for_fit("teacher").load_teacher(self._folder, self._device)
+        teacher: Teacher = import_teacher().load_teacher(self._encoder, self._device)
         return teacher
-
-
-def _groups(n_inputs: dict[int, int], n_at_once: int) -> Iterator[list[int]]:
-    """Divide tasks, the last ones first, into groups of at most `n_at_once` inputs.
-
-    Tasks are not divided, so a larger one is a group of its own.
-    """
-    group: list[int] = []
-    total = 0
-    for task in sorted(n_inputs, reverse=True):
-        if group and (total + n_inputs[task] > n_at_once or len(group) == _LOCKS_AT_ONCE):
-            yield group
-            group, total = [], 0
-        group.append(task)
-        total += n_inputs[task]
-    yield group

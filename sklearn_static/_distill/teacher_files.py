@@ -11,28 +11,19 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
-from sklearn_static._distill.requirements import import_for_fit, teacher_versions
-from sklearn_static._formats.source import Source, default_prompt, join, module_kind, read_modules
+from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._formats.hub import Source, join
+from sklearn_static._formats.sentence_transformers import (
+    Modules,
+    default_prompt,
+    read_encoder,
+    transformer_settings,
+)
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
-# The flags of older folders and sentence-transformers' names of the pooling modes, in the order in
-# which it concatenates several of them.
-_POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
-# The file is named for the class that once wrote it.
-_TRANSFORMER_SETTINGS = [
-    f"sentence_{kind}_config.json"
-    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-]
 # Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
 # In addition to config.json, a transformer needs one file of each kind.
@@ -112,11 +103,13 @@ class Encoder:
 
 
 @dataclass(frozen=True)
-class Folder(Encoder):
-    """A sentence-transformer or plain transformer, on disk or on the Hub.
+class TeacherFiles:
+    """A sentence-transformer or plain transformer, on disk or on the Hub, without its weights.
 
     Attributes
     ----------
+    encoder : Encoder
+        What maps token ids to outputs.
     tokenizer : tokenizers.Tokenizer
         The tokenizer as published, except that it neither truncates nor pads.
     max_seq_length : int or None
@@ -130,6 +123,7 @@ class Folder(Encoder):
         Whether long documents are truncated at their beginning.
     """
 
+    encoder: Encoder
     tokenizer: Tokenizer
     max_seq_length: int | None
     prompt: str
@@ -152,7 +146,7 @@ def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read_folder(source: Source, pooling: Pooling) -> Folder:
+def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     """Read a sentence-transformers folder or a plain transformers model.
 
     Parameters
@@ -164,7 +158,7 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
 
     Returns
     -------
-    folder : Folder
+    files : TeacherFiles
         Everything except the weights.
 
     Raises
@@ -174,32 +168,26 @@ def read_folder(source: Source, pooling: Pooling) -> Folder:
     ValueError
         If the folder has an unsupported module or setting.
     """
-    modules = read_modules(source)
+    modules = read_encoder(source)
     # A plain transformer has none of the files of sentence-transformers.
-    settings: dict[str, Any] = {}
-    transformer_path, prompt, pools_prompt = "", "", True
-    modes: tuple[str, ...] = ("mean",)
-    dense_paths: tuple[str, ...] = ()
-    if modules is not None:
-        transformer_path, modes, dense_paths, pools_prompt = _read_modules(source, modules)
-        found = (source.json(join(transformer_path, name)) for name in _TRANSFORMER_SETTINGS)
-        settings = next(filter(None, found), {})
+    settings, prompt = {}, ""
+    if modules is None:
+        modules = Modules()
+    else:
+        settings = transformer_settings(source, modules.transformer_path)
         prompt = default_prompt(source)
-    if pooling != "auto":
-        modes = (_POOLING_BY_PARAMETER[pooling],)
-    config = source.json(join(transformer_path, "config.json"), required=True)
+    modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
+    path = modules.transformer_path
+    config = source.json(join(path, "config.json"), required=True)
     if source.is_folder:
-        _check_complete(source.model, transformer_path)
-    tokenizer_settings = source.json(join(transformer_path, "tokenizer_config.json")) or {}
-    return Folder(
-        source,
-        transformer_path,
-        modes,
-        dense_paths,
-        _read_tokenizer(source, transformer_path, tokenizer_settings, settings),
+        _check_complete(source.model, path)
+    tokenizer_settings = source.json(join(path, "tokenizer_config.json")) or {}
+    return TeacherFiles(
+        Encoder(source, path, modes, modules.dense_paths),
+        _read_tokenizer(source, path, tokenizer_settings, settings),
         _longest_input(config, tokenizer_settings, settings),
         prompt,
-        pools_prompt,
+        modules.pools_prompt,
         tokenizer_settings.get("truncation_side") == "left",
     )
 
@@ -216,58 +204,6 @@ def _check_complete(model: str, path: str) -> None:
             )
 
 
-def _read_modules(
-    source: Source, modules: list[dict[str, str]]
-) -> tuple[str, tuple[str, ...], tuple[str, ...], bool]:
-    """Return the transformer's path, the pooling modes, the dense paths and `pools_prompt`."""
-    modes: tuple[str, ...] = ("mean",)
-    transformer_path = ""
-    pools_prompt = True
-    dense_paths = []
-    kinds = []
-    for module in modules:
-        path = module["path"]
-        kind = module_kind(module)
-        if kind == "Transformer":
-            transformer_path = path
-        elif kind == "Pooling":
-            settings = source.json(join(path, "config.json"), required=True)
-            modes = _pooling_modes(settings)
-            pools_prompt = bool(settings.get("include_prompt", True))
-        elif kind == "Dense":
-            dense_paths.append(path)
-        elif kind not in ("Normalize", "Dropout"):  # dropout is off
-            raise ValueError(
-                f"model={source.model!r} has the unsupported module {module['type']!r}; supported: "
-                "Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
-            )
-        kinds.append(kind)
-    # The length of a token vector matters, so a Normalize at the end is ignored.
-    plain = [kind for kind in kinds if kind != "Dropout"]
-    body = plain[:-1] if plain[-1:] == ["Normalize"] else plain
-    if body != ["Transformer", "Pooling", *["Dense"] * len(dense_paths)]:
-        raise ValueError(
-            f"model={source.model!r} has the modules {', '.join(kinds)} in an unsupported order; "
-            "supported: Transformer, Pooling, any number of Dense, optionally Normalize."
-        )
-    return transformer_path, modes, tuple(dense_paths), pools_prompt
-
-
-def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
-    named = settings.get("pooling_mode")
-    if named is None:
-        modes = tuple(mode for flag, mode in _POOLING_FLAGS.items() if settings.get(flag))
-    else:
-        modes = (named,) if isinstance(named, str) else tuple(named)
-    unknown = set(modes) - set(_POOLING_FLAGS.values())
-    if unknown:
-        raise ValueError(
-            f"Pooling {unknown.pop()!r} is unsupported; supported: "
-            f"{', '.join(_POOLING_FLAGS.values())}."
-        )
-    return modes or ("mean",)
-
-
 def _read_tokenizer(
     source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> Tokenizer:
@@ -278,7 +214,7 @@ def _read_tokenizer(
     """
     file = source.path(join(path, "tokenizer.json"))
     if file is None:
-        tokenizer: Tokenizer = import_for_fit("teacher").build_tokenizer(source, path)
+        tokenizer: Tokenizer = import_teacher().build_tokenizer(source, path)
     else:
         tokenizer = Tokenizer.from_file(file)
         as_configured = tokenizer_settings.get("do_lower_case")

@@ -4,19 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fresh import run
 from safetensors.torch import load_file, save_file
 from teachers import save_dense, save_sentence_transformer, save_transformer, usable, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.folder import Folder, read_folder
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.teacher_files import TeacherFiles, read_teacher_files
+from sklearn_static._formats.hub import Source
 
 
-def read(folder: Path, pooling: str = "auto") -> Folder:
-    return read_folder(Source(str(folder), None, False, True), pooling)
+def read(folder: Path, pooling: str = "auto") -> TeacherFiles:
+    return read_teacher_files(Source(str(folder), None, False, True), pooling)
 
 
 def test_legacy_lowercasing(tmp_path):
@@ -24,10 +23,9 @@ def test_legacy_lowercasing(tmp_path):
     lower = usable(read(folder).tokenizer)
     folder = save_sentence_transformer("roberta", tmp_path / "b")
     plain = usable(read(folder).tokenizer)
-    np.testing.assert_array_equal(
-        lower.row_ids(["RETURN the"])[0], plain.row_ids(["return the"])[0]
-    )
-    assert plain.row_ids(["RETURN the"])[0].tolist() != lower.row_ids(["RETURN the"])[0].tolist()
+    rows = lower.tokens(["RETURN the"]).rows.tolist()
+    assert rows == plain.tokens(["return the"]).rows.tolist()
+    assert rows != plain.tokens(["RETURN the"]).rows.tolist()
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -48,38 +46,42 @@ def test_lowercasing_in_a_settings_file_of_an_older_name(tmp_path):
 class TestFingerprint:
     def test_same_content_elsewhere(self, bert_folder, tmp_path):
         copy = shutil.copytree(bert_folder, tmp_path / "copy")
-        assert read(copy).fingerprint() == read(bert_folder).fingerprint()
+        assert read(copy).encoder.fingerprint() == read(bert_folder).encoder.fingerprint()
 
     def test_other_weights(self, bert_folder, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         weights = load_file(folder / "model.safetensors")
         weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
+        assert read(folder).encoder.fingerprint() != read(bert_folder).encoder.fingerprint()
 
     def test_other_pooling(self, bert_folder):
-        assert read(bert_folder, "cls").fingerprint() != read(bert_folder).fingerprint()
+        assert (
+            read(bert_folder, "cls").encoder.fingerprint()
+            != read(bert_folder).encoder.fingerprint()
+        )
 
     def test_other_dense(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path, dense={})
-        before = read(folder).fingerprint()
+        before = read(folder).encoder.fingerprint()
         save_dense(folder / "2_Dense", {"activation_function": "torch.nn.modules.linear.Identity"})
-        assert read(folder).fingerprint() != before
+        assert read(folder).encoder.fingerprint() != before
 
     def test_other_attention_heads(self, bert_folder, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         config = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", config | {"num_attention_heads": 4})
-        assert read(folder).fingerprint() != read(bert_folder).fingerprint()
+        assert read(folder).encoder.fingerprint() != read(bert_folder).encoder.fingerprint()
 
     @pytest.mark.parametrize("package", ["torch", "transformers"])
     def test_other_versions_of_what_runs_it(self, package, bert_folder, tmp_path):
         code = f"""
-from sklearn_static._distill.folder import read_folder
-from sklearn_static._formats.source import Source
-print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").fingerprint())
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
+files = read_teacher_files(Source({str(bert_folder)!r}, None, False, True), "auto")
+print(files.encoder.fingerprint())
 """
-        now = read(bert_folder).fingerprint() + "\n"
+        now = read(bert_folder).encoder.fingerprint() + "\n"
         assert run(code) == now
         metadata = tmp_path / f"{package}-99.0.dist-info" / "METADATA"
         metadata.parent.mkdir()
@@ -99,9 +101,9 @@ print(read_folder(Source({str(bert_folder)!r}, None, False, True), "auto").finge
             (repo / "refs").mkdir(exist_ok=True)
             (repo / "refs" / "main").write_text(commit)
             code = """
-from sklearn_static._distill.folder import read_folder
-from sklearn_static._formats.source import Source
-print(read_folder(Source("org/tiny", None, False, True), "auto").fingerprint())
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
+print(read_teacher_files(Source("org/tiny", None, False, True), "auto").encoder.fingerprint())
 """
             found.add(run(code, HF_HUB_CACHE=str(cache)))
         assert len(found) == 2

@@ -4,13 +4,10 @@ import joblib
 import numpy as np
 import pytest
 from fresh import run
-from teachers import usable
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.folder import read_folder
-from sklearn_static._distill.inputs import Inputs
-from sklearn_static._distill.outputs import Outputs
-from sklearn_static._formats.source import Source
+from sklearn_static._distill.cached_teacher import CachedTeacher
+from sklearn_static._formats.hub import Source
 
 
 class Remembers:
@@ -47,21 +44,15 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
 
 def test_looking_at_an_object_runs_nothing(bert_folder):
     """As debuggers do."""
-    folder = read_folder(Source(str(bert_folder), None, False, True), "auto")
-    vocabulary = usable(folder.tokenizer)
-    outputs = Outputs(
-        folder,
-        Inputs(folder, vocabulary),
-        memory=None,
-        device="nowhere",
-        batch_size=2,
-        progress=False,
+    source = Source(str(bert_folder), None, False, True)
+    teacher = CachedTeacher.open(
+        source, "auto", memory=None, device="nowhere", batch_size=2, progress=False
     )
-    for name, member in vars(Outputs).items():
+    for name, member in vars(CachedTeacher).items():
         if isinstance(member, property):
-            getattr(outputs, name)
+            getattr(teacher, name)
     with pytest.raises(ValueError, match="device='nowhere' cannot be used"):
-        outputs.of_tokens(np.arange(3))
+        teacher.of_tokens(np.arange(3))
 
 
 def test_a_device_that_is_none(bert_folder, tmp_path):

@@ -1,8 +1,7 @@
-"""The files of a model in a local folder or on the Hub."""
+"""The files of a model in a local folder or on the Hub, which are downloaded when needed."""
 
 import json
 import os
-import reprlib
 import time
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -266,86 +265,6 @@ def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
 def _in_a_line(error: Exception) -> str:
     first_line = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first_line}"
-
-
-def read_modules(source: Source) -> list[dict[str, str]] | None:
-    """Read modules.json, which lists the modules of a sentence-transformer.
-
-    Parameters
-    ----------
-    source : Source
-        The files of the model.
-
-    Returns
-    -------
-    modules : list of dict or None
-        The type and the path of each module; None if there is no such file.
-
-    Raises
-    ------
-    ValueError
-        If the file is not such a list.
-    """
-    modules = source.json("modules.json")
-    if modules is None:
-        return None
-    if not isinstance(modules, list) or not all(
-        isinstance(module, dict) and isinstance(module.get(key), str)
-        for module in modules
-        for key in ("type", "path")
-    ):
-        raise ValueError(
-            f"model={source.model!r}: modules.json must be a list of modules with the "
-            f"strings 'type' and 'path', got {reprlib.repr(modules)}."
-        )
-    return modules
-
-
-def module_kind(module: dict[str, str]) -> str:
-    """Return the class name of a sentence-transformers module.
-
-    Parameters
-    ----------
-    module : dict
-        An entry of modules.json.
-
-    Returns
-    -------
-    kind : str
-        The name without its path, which differs between versions of sentence-transformers; '' for
-        a class of another package.
-    """
-    package, _, kind = module["type"].partition(".")
-    return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
-
-
-def default_prompt(source: Source) -> str:
-    """Read the default prompt, which a sentence-transformer prepends to every document.
-
-    Parameters
-    ----------
-    source : Source
-        The files of the model.
-
-    Returns
-    -------
-    prompt : str
-        The prompt; empty if there is none.
-
-    Raises
-    ------
-    ValueError
-        If the prompts do not include the default one.
-    """
-    settings = source.json("config_sentence_transformers.json") or {}
-    name = settings.get("default_prompt_name")
-    prompts = settings.get("prompts") or {}
-    if name is not None and name not in prompts:
-        raise ValueError(
-            f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
-            f"{', '.join(map(repr, prompts)) or 'none'}."
-        )
-    return prompts.get(name) or ""
 
 
 def join(path: str, filename: str) -> str:

@@ -1,0 +1,107 @@
+"""Token vectors while `fit` computes them: appended to, pruned, and finally stored as a table."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
+from sklearn_static._distill.lsa import with_lsa_columns
+from sklearn_static._serve import FastTokenizer
+from sklearn_static._serve.bigrams import Bigrams
+from sklearn_static._serve.table import Quantize, StaticTable
+from sklearn_static._serve.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TokenVectors:
+    """Vectors of tokens and bigrams.
+
+    Attributes
+    ----------
+    kept : ndarray of int, shape (n_tokens,)
+        The row in the teacher's vocabulary of each token, in ascending order.
+    vectors : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
+        One vector per token, then one per bigram.
+    quantize : {"float16", "int8"} or None
+        How the vectors will be stored.
+    bigrams : Bigrams or None
+        The bigrams.
+    explained_variance_ratio : ndarray of float64, shape (n_components,), or None
+        Share of the variance that each component explains; None if nothing was reduced.
+    n_lsa : int
+        Number of LSA features, which are the last ones.
+    """
+
+    kept: NDArray[np.integer[Any]]
+    vectors: NDArray[np.float32]
+    quantize: Quantize
+    bigrams: Bigrams | None = None
+    explained_variance_ratio: NDArray[np.float64] | None = None
+    n_lsa: int = 0
+
+    @property
+    def n_components(self) -> int:
+        """Number of features excluding LSA features."""
+        return int(self.vectors.shape[1]) - self.n_lsa
+
+    def with_lsa(self, corpus: Corpus, max_bigrams: int | None) -> "TokenVectors":
+        """Append the corpus's LSA features, if there are any.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            The documents.
+        max_bigrams : int or None
+            The maximum number of bigrams to add if there are none yet; None sets no limit. All
+            their other features are zero.
+
+        Returns
+        -------
+        vectors : TokenVectors
+            The longer vectors.
+        """
+        if not corpus.n_lsa:
+            return self
+        vectors, bigrams = self.vectors, self.bigrams
+        if bigrams is None and max_bigrams != 0:
+            bigrams = most_frequent_bigrams(corpus.known, len(self.kept), max_bigrams)
+            vectors = np.pad(vectors, ((0, len(bigrams)), (0, 0)))
+        vectors = with_lsa_columns(vectors, corpus.counts(bigrams), corpus.n_lsa, corpus.seed)
+        return replace(self, vectors=vectors, bigrams=bigrams, n_lsa=corpus.n_lsa)
+
+    def pruned(self, corpus: Corpus) -> "TokenVectors":
+        """Drop bigrams with a document frequency below the minimum, unlike their tokens."""
+        if self.bigrams is None or not corpus.least:
+            return self
+        frequencies = np.bincount(corpus.counts(self.bigrams).indices, minlength=len(self.vectors))
+        kept = frequencies >= corpus.least
+        n_tokens = len(self.kept)
+        bigrams = Bigrams(self.bigrams.pairs[kept[n_tokens:]], n_tokens)
+        kept[:n_tokens] = True
+        return replace(self, vectors=self.vectors[kept], bigrams=bigrams)
+
+    def to_table(self, tokenizer: FastTokenizer) -> StaticTable:
+        """Store the vectors.
+
+        Parameters
+        ----------
+        tokenizer : FastTokenizer
+            The teacher's tokenizer, with its whole vocabulary.
+
+        Returns
+        -------
+        table : StaticTable
+            The table.
+
+        Raises
+        ------
+        ValueError
+            If a value is too large for float16.
+        """
+        whole = tokenizer.vocabulary
+        if len(self.kept) < len(whole):
+            vocabulary = Vocabulary(whole.original, whole.token_ids[self.kept])
+            tokenizer = FastTokenizer(vocabulary, tokenizer.composition)
+        return StaticTable.from_vectors(tokenizer, self.vectors, self.quantize, self.bigrams)

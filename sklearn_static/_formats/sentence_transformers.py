@@ -1,0 +1,213 @@
+"""The format of sentence-transformers: modules, pooling, and prompts."""
+
+import reprlib
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn_static._formats.hub import Source, join
+
+# The flags of older folders and sentence-transformers' names of the pooling modes, in the order in
+# which it concatenates several of them.
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+# The file is named for the class that once wrote it.
+_TRANSFORMER_SETTINGS = [
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+
+
+def read_modules(source: Source) -> list[dict[str, str]] | None:
+    """Read modules.json, which lists the modules of a sentence-transformer.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    modules : list of dict or None
+        The type and the path of each module; None if there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not such a list.
+    """
+    modules = source.json("modules.json")
+    if modules is None:
+        return None
+    if not isinstance(modules, list) or not all(
+        isinstance(module, dict) and isinstance(module.get(key), str)
+        for module in modules
+        for key in ("type", "path")
+    ):
+        raise ValueError(
+            f"model={source.model!r}: modules.json must be a list of modules with the "
+            f"strings 'type' and 'path', got {reprlib.repr(modules)}."
+        )
+    return modules
+
+
+def module_kind(module: dict[str, str]) -> str:
+    """Return the class name of a sentence-transformers module.
+
+    Parameters
+    ----------
+    module : dict
+        An entry of modules.json.
+
+    Returns
+    -------
+    kind : str
+        The name without its path, which differs between versions of sentence-transformers; '' for
+        a class of another package.
+    """
+    package, _, kind = module["type"].partition(".")
+    return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
+
+
+def default_prompt(source: Source) -> str:
+    """Read the default prompt, which a sentence-transformer prepends to every document.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    prompt : str
+        The prompt; empty if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the prompts do not include the default one.
+    """
+    settings = source.json("config_sentence_transformers.json") or {}
+    name = settings.get("default_prompt_name")
+    prompts = settings.get("prompts") or {}
+    if name is not None and name not in prompts:
+        raise ValueError(
+            f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
+            f"{', '.join(map(repr, prompts)) or 'none'}."
+        )
+    return prompts.get(name) or ""
+
+
+def transformer_settings(source: Source, path: str) -> dict[str, Any]:
+    """Read the settings with which sentence-transformers wraps a transformer.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+    path : str
+        Folder of the transformer.
+
+    Returns
+    -------
+    settings : dict
+        The settings; empty if there is no such file.
+    """
+    found = (source.json(join(path, name)) for name in _TRANSFORMER_SETTINGS)
+    return next(filter(None, found), {})
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The modules of a sentence-transformer; by default those of a plain transformer.
+
+    Attributes
+    ----------
+    transformer_path : str
+        Folder of the transformer.
+    pooling : tuple of str
+        The names of the pooling modes, whose results are concatenated.
+    dense_paths : tuple of str
+        Folders of the dense layers after the pooling.
+    pools_prompt : bool
+        Whether the prompt's tokens are pooled with those of the document.
+    """
+
+    transformer_path: str = ""
+    pooling: tuple[str, ...] = ("mean",)
+    dense_paths: tuple[str, ...] = ()
+    pools_prompt: bool = True
+
+
+def read_encoder(source: Source) -> Modules | None:
+    """Read the modules of a sentence-transformer.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    modules : Modules or None
+        None for a plain transformer, which has no list of modules.
+
+    Raises
+    ------
+    ValueError
+        If a module or their order is unsupported.
+    """
+    modules = read_modules(source)
+    if modules is None:
+        return None
+    modes: tuple[str, ...] = ("mean",)
+    transformer_path = ""
+    pools_prompt = True
+    dense_paths = []
+    kinds = []
+    for module in modules:
+        path = module["path"]
+        kind = module_kind(module)
+        if kind == "Transformer":
+            transformer_path = path
+        elif kind == "Pooling":
+            settings = source.json(join(path, "config.json"), required=True)
+            modes = _pooling_modes(settings)
+            pools_prompt = bool(settings.get("include_prompt", True))
+        elif kind == "Dense":
+            dense_paths.append(path)
+        elif kind not in ("Normalize", "Dropout"):  # dropout is off
+            raise ValueError(
+                f"model={source.model!r} has the unsupported module {module['type']!r}; supported: "
+                "Transformer, Pooling, Dense, Normalize and Dropout of sentence-transformers."
+            )
+        kinds.append(kind)
+    # The length of a token vector matters, so a Normalize at the end is ignored.
+    plain = [kind for kind in kinds if kind != "Dropout"]
+    body = plain[:-1] if plain[-1:] == ["Normalize"] else plain
+    if body != ["Transformer", "Pooling", *["Dense"] * len(dense_paths)]:
+        raise ValueError(
+            f"model={source.model!r} has the modules {', '.join(kinds)} in an unsupported order; "
+            "supported: Transformer, Pooling, any number of Dense, optionally Normalize."
+        )
+    return Modules(transformer_path, modes, tuple(dense_paths), pools_prompt)
+
+
+def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
+    named = settings.get("pooling_mode")
+    if named is None:
+        modes = tuple(mode for flag, mode in _POOLING_FLAGS.items() if settings.get(flag))
+    else:
+        modes = (named,) if isinstance(named, str) else tuple(named)
+    unknown = set(modes) - set(_POOLING_FLAGS.values())
+    if unknown:
+        raise ValueError(
+            f"Pooling {unknown.pop()!r} is unsupported; supported: "
+            f"{', '.join(_POOLING_FLAGS.values())}."
+        )
+    return modes or ("mean",)
