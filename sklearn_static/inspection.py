@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from sklearn_static._inspect.estimators import Explained, Output, decide, take_apart
 from sklearn_static._inspect.figure import draw
 from sklearn_static._inspect.linear import NotLinearError, linear_map, token_parts
 from sklearn_static._inspect.notebook import document_html, number
 from sklearn_static._inspect.spans import find_tokens, segments, without
+from sklearn_static._sklearn import check_matplotlib_support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

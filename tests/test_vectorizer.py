@@ -368,7 +368,7 @@ class TestInScikitLearn:
         transformer.set_output(transform="pandas" if frame is pd.DataFrame else "polars")
         features = transformer.fit_transform(data)
         assert features.shape == (len(texts), 9)
-        assert features.columns[0] == "text__staticembeddingvectorizer_semantic0"
+        assert features.columns[0] == "text__text_semantic0"
         expected = fitted.transform(data["text"])
         np.testing.assert_array_equal(features.to_numpy()[:, :8].astype(np.float32), expected)
 

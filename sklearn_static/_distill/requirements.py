@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from sklearn.utils.fixes import parse_version
+from sklearn_static._sklearn import parse_version
 
 # Keep in sync with the extra `distill` of pyproject.toml.
 _NEEDED = {"torch": "2.7", "transformers": "4.49"}

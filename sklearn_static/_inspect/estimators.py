@@ -300,7 +300,8 @@ def _as_input(estimator: Any, documents: list[str]) -> Any:
     estimator = _best(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     first = next(_steps("", estimator))[1]
-    if names is None and not isinstance(first, ColumnTransformer):
+    is_table = names is not None or isinstance(first, ColumnTransformer)
+    if not is_table or isinstance(first, StaticEmbeddingVectorizer):
         return documents
     n_columns = first.n_features_in_ if names is None else len(names)
     if n_columns != 1:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.feature_selection import SelectorMixin
-from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from sklearn_static._inspect.estimators import Decisions, Explained, decide
 from sklearn_static._serve.bigrams import bigram_keys
 from sklearn_static._serve.table import Norm, StaticTable
+from sklearn_static._sklearn import _ConstantPredictor
 from sklearn_static._vectorizer import StaticEmbeddingVectorizer
 
 _AFFINE = (

@@ -41,6 +41,33 @@ def as_documents(X: Any, *, missing: Literal["error", "empty"] = "error") -> lis
     return items if kinds <= {str} else _checked_documents(items, missing)
 
 
+def column_name(X: Any) -> str | None:
+    """Return the name of a column of documents.
+
+    Parameters
+    ----------
+    X : Any
+        The documents, as in `as_documents`.
+
+    Returns
+    -------
+    name : str or None
+        The name of a pandas or polars Series or of the only column of a table; None if there is
+        none, or if it is not a str.
+    """
+    if isinstance(X, list | tuple | np.ndarray):
+        return None
+    columns: Any = []
+    if hasattr(X, "column_names"):  # pyarrow
+        columns = X.column_names
+    elif hasattr(X, "columns"):
+        columns = X.columns
+    elif hasattr(X, "to_frame"):  # a Series
+        columns = [X.name]
+    name = columns[0] if len(columns) == 1 else None
+    return name if isinstance(name, str) and name else None
+
+
 def check_encodable(documents: list[str]) -> None:
     """Raise on lone surrogates, which no tokenizer accepts.
 
