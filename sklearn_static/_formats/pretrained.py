@@ -29,6 +29,7 @@ from sklearn_static._serve.vocabulary import Vocabulary
 _CHECKSUM = "sklearn_static"
 _DTYPES = {"F64", "F32", "F16", "I8"}
 _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
+_ROWS_AT_ONCE = 4096
 # With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
 
@@ -226,7 +227,7 @@ def _read_tensors(
     chosen = rows[kept]
     stored: NDArray[Any] = arrays[name]
     if not np.array_equal(chosen, np.arange(len(stored))):
-        stored = stored[chosen]
+        stored = _selected(stored, chosen)
     scales = np.ones(len(stored))
     if weights is not None:
         scales = weights[np.array(ids, dtype=np.int64)[kept]].astype(np.float64)
@@ -249,6 +250,17 @@ def _read_tensors(
         None,
         kept,
     )
+
+
+def _selected(stored: NDArray[Any], chosen: NDArray[np.int64]) -> NDArray[Any]:
+    """Return some rows, in the memory of all of them if that is possible."""
+    if not (stored.flags.writeable and (np.diff(chosen) > 0).all()):
+        return stored[chosen]
+    # In ascending order, a row moves to a place whose own row has moved already.
+    for start in range(0, len(chosen), _ROWS_AT_ONCE):
+        some = chosen[start : start + _ROWS_AT_ONCE]
+        stored[start : start + len(some)] = stored[some]
+    return stored[: len(chosen)]
 
 
 def _check_tensors(
@@ -369,5 +381,5 @@ def _checksum(
     digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
     for array in (stored, scales):
         if array is not None:
-            digest.update(array.tobytes())
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
     return digest.hexdigest()

@@ -24,7 +24,7 @@ if IS_COMPILED:
     from sklearn_static._serve.splitters import compile_splitter
 
 # Increment it when the tables change; saved ones of another version are made anew.
-COMPOSITION_VERSION = 2
+COMPOSITION_VERSION = 3
 
 Composition = dict[str, Any]
 """The components' tables: dictionaries, lists, numbers, strings, and arrays that may be mapped."""

@@ -164,9 +164,8 @@ cdef extern from "models.hpp" namespace "sklearn_static" nogil:
 
 cdef extern from "wordpiece.hpp" namespace "sklearn_static" nogil:
     cdef cppclass WordPiece(Model):
-        Words continuing
-        View[uint8_t] longest_initial
-        View[uint8_t] longest_continuing
+        Trie initial
+        Trie continuing
         int32_t unknown_id
         size_t max_characters
 
@@ -498,9 +497,8 @@ cdef class _Assembly:
         if part["kind"] == "WordPiece":
             wordpiece = new WordPiece()
             wordpiece.words = self.words(part["words"])
-            wordpiece.continuing = self.words(part["continuing"])
-            wordpiece.longest_initial = self.bytes(part["longest_initial"])
-            wordpiece.longest_continuing = self.bytes(part["longest_continuing"])
+            wordpiece.initial = self.trie(part["initial"])
+            wordpiece.continuing = self.trie(part["continuing"])
             wordpiece.unknown_id = part["unknown_id"]
             wordpiece.max_characters = part["max_characters"]
             return wordpiece

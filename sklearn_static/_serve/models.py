@@ -1,6 +1,6 @@
 """The model of a tokenizer as the tables of the compiled engine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -96,20 +96,16 @@ def _wordpiece(model: Model) -> dict[str, Any]:
     return {
         "kind": "WordPiece",
         "words": _words(initial),
-        "continuing": _words(continuing),
-        "longest_initial": _longest(initial),
-        "longest_continuing": _longest(continuing),
+        "initial": _trie(initial),
+        "continuing": _trie(continuing),
         "unknown_id": vocabulary[model["unk_token"]],
         "max_characters": longest,
     }
 
 
-def _longest(tokens: Iterable[str]) -> NDArray[np.uint8]:
-    """Return the size of the longest token that begins with each byte; 255 for any size."""
-    longest = np.zeros(256, dtype=np.uint8)
-    for token in map(str.encode, filter(None, tokens)):
-        longest[token[0]] = max(longest[token[0]], min(len(token), 255))
-    return longest
+def _trie(ids: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    encoded, values = _encoded(ids)
+    return build_trie(encoded, None, values)
 
 
 def _unigram(model: Model) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 #pragma once
 
 #include "models.hpp"
+#include "trie.hpp"
 
 namespace sklearn_static {
 
 class WordPiece : public Model {
 public:
-    Words continuing;               // tokens after the first one of a word, without their prefix
-    View<uint8_t> longest_initial;  // number of bytes of the longest token that begins with a byte
-    View<uint8_t> longest_continuing;  // 255 stands for any number
+    Trie initial, continuing;  // the tokens at the beginning of a word; others, without their prefix
     int32_t unknown_id = -1;
     size_t max_characters = 100;  // of a word; a longer one is unknown
 
@@ -22,25 +21,25 @@ public:
         }
         const size_t n_before = ids.size();
         for (size_t start = 0; start < word.size;) {
-            const Words& tokens = start ? continuing : words;
-            const uint8_t* rest = word.data + start;
-            const size_t size = word.size - start;
-            const size_t longest = (start ? longest_continuing : longest_initial)[rest[0]];
-            // The whole word is not a token, since `read` looks it up first.
-            size_t n = size - (start == 0);
-            if (longest < 255 && longest < n) n = longest;
-            const int32_t* id = nullptr;
-            for (; n > 0; --n) {
-                if (n < size && (rest[n] & 0xC0) == 0x80) continue;
-                if ((id = tokens.find({rest, n}))) break;
+            const Trie& tokens = start ? continuing : initial;
+            size_t stop = start;
+            int32_t id = -1;
+            uint32_t node = Trie::kRoot;
+            for (size_t i = start; i < word.size; ++i) {
+                node = tokens.child(node, word.data[i]);
+                if (!node) break;
+                if (tokens.nodes[node].is_end()) {
+                    stop = i + 1;
+                    id = tokens.values[node];
+                }
             }
-            if (!id) {
+            if (stop == start) {
                 ids.resize(n_before);
                 ids.push_back(unknown_id);
                 return;
             }
-            ids.push_back(*id);
-            start += n;
+            ids.push_back(id);
+            start = stop;
         }
     }
 };
