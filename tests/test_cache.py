@@ -24,8 +24,9 @@ from teachers import N_TOKENS, save_logged, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer, cache_size, clear_cache
 from sklearn_static._cache import Store, cache_folder
-from sklearn_static._distill import outputs
+from sklearn_static._distill import cached_teacher, tasks
 from sklearn_static._distill.teacher import Teacher
+from sklearn_static._distill.token_store import TOKENS_PER_ENTRY
 
 
 @pytest.fixture
@@ -101,7 +102,8 @@ class TestTokens:
 
     @pytest.fixture(autouse=True)
     def many_tasks(self, monkeypatch):
-        monkeypatch.setattr(outputs, "_BLOCK", outputs.TOKENS_PER_ENTRY)
+        for module in (tasks, cached_teacher):
+            monkeypatch.setattr(module, "TOKENS_PER_TASK", TOKENS_PER_ENTRY)
 
     @pytest.fixture
     def batches(self, monkeypatch) -> list[int]:
