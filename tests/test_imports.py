@@ -13,7 +13,7 @@ import sklearn_static
 PACKAGE = Path(sklearn_static.__file__).parent
 # From the bottom to the top; modules of one row do not import each other.
 ROWS = (
-    ("_warnings", "_serve.engine"),
+    ("_warnings", "_sklearn", "_serve.engine"),
     ("_serve",),
     ("_formats", "_cache", "_show_versions"),
     ("_distill",),

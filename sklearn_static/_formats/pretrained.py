@@ -381,5 +381,5 @@ def _checksum(
     digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
     for array in (stored, scales):
         if array is not None:
-            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+            digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
