@@ -2,11 +2,27 @@
 
 import gzip
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "data"
+
+def data_folder(*, to_write: bool = False) -> Path:
+    """Return the folder of the data sets, which benchmarks and tests read.
+
+    The environment variable SKLEARN_STATIC_DATA names it; the default is ``benchmarks/data``. As
+    long as that does not exist, the data sets are read from ``../shared/data``, beside the
+    checkout, if several checkouts have them there.
+    """
+    if named := os.environ.get("SKLEARN_STATIC_DATA"):
+        return Path(named)
+    own = Path(__file__).parent / "data"
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    return beside if beside.exists() and not own.exists() and not to_write else own
+
+
+DATA = data_folder()
 
 
 @dataclass
@@ -50,7 +66,7 @@ def read(name: str, data: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; run `python benchmarks/fetch_data.py`, or name the folder "
-            "that contains it with --data."
+            "that contains it with --data or SKLEARN_STATIC_DATA."
         )
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]

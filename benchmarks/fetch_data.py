@@ -163,7 +163,8 @@ def main() -> None:
     """Write the data sets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", help="all by default")
-    parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder to write to")
+    folder = corpora.data_folder(to_write=True)
+    parser.add_argument("--data", type=Path, default=folder, help="folder to write to")
     options = parser.parse_args()
     if unknown := set(options.sets) - SETS.keys():
         parser.error(f"unsupported sets {sorted(unknown)}; supported: {list(SETS)}")

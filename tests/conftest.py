@@ -1,11 +1,9 @@
-import gzip
-import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import corpora
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -19,7 +17,6 @@ from sklearn_static import StaticEmbeddingVectorizer
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 # Where benchmarks/fetch_tokenizers.py writes.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 TOKENIZERS = Path(
@@ -96,28 +93,14 @@ def minilm(minilm_path: Path) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(minilm_path, lsa_components=0).fit(["any text"])
 
 
-@dataclass
-class Split:
-    """Documents and labels for training and for testing."""
-
-    train_texts: list[str]
-    train_labels: list[str]
-    test_texts: list[str]
-    test_labels: list[str]
-
-
 @pytest.fixture(scope="session")
-def dataset() -> Callable[[str], Split]:
+def dataset() -> Callable[[str], corpora.Split]:
     """Loader of the real text data sets, which only some machines have."""
 
-    def load(name: str) -> Split:
-        path = DATA / f"{name}.jsonl.gz"
-        if not path.exists():
-            pytest.skip(f"needs the text set {path}")
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
-        parts = [[r for r in rows if r["split"] == split] for split in ("train", "test")]
-        columns = [[r[key] for r in part] for part in parts for key in ("text", "label")]
-        return Split(*columns)
+    def load(name: str) -> corpora.Split:
+        try:
+            return corpora.load(name, corpora.DATA)
+        except FileNotFoundError:
+            pytest.skip(f"needs {name} in {corpora.DATA}, or where SKLEARN_STATIC_DATA points")
 
     return load

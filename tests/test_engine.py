@@ -73,7 +73,7 @@ class TestTokens:
     @pytest.mark.parametrize("name", SETS)
     def test_every_set(self, name, family, dataset):
         data = dataset(name)
-        documents = (data.train_texts + data.test_texts)[: LONG.get(name)]
+        documents = (data.train_documents + data.test_documents)[: LONG.get(name)]
         tokenizer = engine(vocabulary(family))
         for start in range(0, len(documents), 2000):
             assert_exact(tokenizer, vocabulary(family), documents[start : start + 2000])

@@ -5,13 +5,10 @@ import io
 import json
 import sys
 import zipfile
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import corpora
 import fetch_data
+import pytest
 
 
 def labels_and_texts(rows):
@@ -76,8 +73,26 @@ def test_written_lines_are_read(tmp_path):
 
 
 def test_missing_data_says_how_to_get_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"fetch_data\.py.*--data"):
+    with pytest.raises(FileNotFoundError, match=r"fetch_data\.py.*--data or SKLEARN_STATIC_DATA"):
         corpora.load("trec", tmp_path)
+
+
+def test_one_variable_names_the_folder_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKLEARN_STATIC_DATA", str(tmp_path))
+    assert corpora.data_folder() == corpora.data_folder(to_write=True) == tmp_path
+
+
+def test_default_folder_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.delenv("SKLEARN_STATIC_DATA", raising=False)
+    monkeypatch.setattr(corpora, "__file__", str(tmp_path / "checkout" / "benchmarks" / "a.py"))
+    own = tmp_path / "checkout" / "benchmarks" / "data"
+    beside = tmp_path / "shared" / "data"
+    assert corpora.data_folder() == own
+    beside.mkdir(parents=True)
+    assert corpora.data_folder() == beside
+    assert corpora.data_folder(to_write=True) == own
+    own.mkdir(parents=True)
+    assert corpora.data_folder() == own
 
 
 def test_what_was_downloaded_is_counted_and_written(tmp_path, monkeypatch):

@@ -49,7 +49,11 @@ def model2vec(minilm_path):
 def test_gram_matrix_is_that_of_model2vec(source, minilm, model2vec, docstrings, dataset):
     texts = docstrings
     if source != "docstrings":
-        texts = dataset("banking77").test_texts[:250] + dataset("ag_news_7600").test_texts[:250]
+        texts = [
+            text
+            for name in ("banking77", "ag_news_7600")
+            for text in dataset(name).test_documents[:250]
+        ]
     assert len(texts) == 500
     ours = minilm.transform(texts)
     theirs = model2vec.encode(texts, max_length=None)
@@ -64,8 +68,8 @@ def test_pipeline(minilm_path, dataset):
         StaticEmbeddingVectorizer(minilm_path, n_components=256, lsa_components=0),
         LogisticRegression(C=10, max_iter=300),
     )
-    model.fit(data.train_texts, data.train_labels)
-    assert model.score(data.test_texts, data.test_labels) > 0.88
+    model.fit(data.train_documents, data.train_labels)
+    assert model.score(data.test_documents, data.test_labels) > 0.88
 
 
 def test_grid_search(minilm_path, dataset):
@@ -82,7 +86,7 @@ def test_grid_search(minilm_path, dataset):
         n_jobs=2,
         cv=2,
         error_score="raise",
-    ).fit(data.train_texts[::5], data.train_labels[::5])
+    ).fit(data.train_documents[::5], data.train_labels[::5])
     assert search.best_params_["staticembeddingvectorizer__n_components"] == 128
 
 

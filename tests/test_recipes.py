@@ -95,7 +95,10 @@ class TestEmbeddings:
     @pytest.mark.peers
     @pytest.mark.minilm
     def test_of_real_documents_by_the_real_teacher(self, minilm_path, dataset):
-        texts = dataset("banking77").train_texts[:150] + dataset("20newsgroups").train_texts[:50]
+        texts = (
+            dataset("banking77").train_documents[:150]
+            + dataset("20newsgroups").train_documents[:50]
+        )
         self.check(minilm_path, texts)
 
     def test_a_plain_transformer_reads_as_far_as_it_has_positions(self, tmp_path):

@@ -1,22 +1,15 @@
 """The published tables: each is shown, and figures that are repeated agree with them."""
 
 import csv
-import importlib
 import re
 from pathlib import Path
 
 import pytest
+import results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 TABLES = sorted(RESULTS.glob("*.csv"))
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """Imports a module of the benchmarks."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return importlib.import_module
 
 
 def cells(path):
@@ -25,9 +18,8 @@ def cells(path):
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_a_benchmark_writes_a_published_table(path, benchmark, tmp_path, capsys):
+def test_a_benchmark_writes_a_published_table(path, tmp_path, capsys):
     header, *rows = cells(path)
-    results = benchmark("results")
     with results.Results(publish=True, folder=tmp_path).table(path.stem, *header) as add:
         for row in rows:
             add(*row)
@@ -35,8 +27,7 @@ def test_a_benchmark_writes_a_published_table(path, benchmark, tmp_path, capsys)
     assert f"| {' | '.join(rows[-1])} |" in capsys.readouterr().out
 
 
-def test_a_quick_or_incomplete_run_writes_nothing(benchmark, tmp_path, capsys):
-    results = benchmark("results")
+def test_a_quick_or_incomplete_run_writes_nothing(tmp_path, capsys):
     with results.Results(publish=False, folder=tmp_path).table("quick", "a") as add:
         add("b")
     assert "| b |" in capsys.readouterr().out
@@ -56,9 +47,10 @@ def test_all_tables_are_on_a_page():
     assert set(re.findall(r"results/(\w+)\.csv", pages)) == {path.stem for path in TABLES}
 
 
-def test_the_summary_is_up_to_date(benchmark):
+def test_the_summary_is_up_to_date():
     pytest.importorskip("matplotlib")
-    plot = benchmark("plot")
+    import plot
+
     assert cells(RESULTS / "summary.csv")[1:] == [list(row) for row in plot.rows(plot.summary())]
 
 

@@ -239,7 +239,6 @@ def test_clients_at_once_get_their_own_answers(server, pipeline, texts):
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_load(n_workers, model, texts, monkeypatch):
     """The benchmark's load, for a second at most each; it raises on a wrong answer."""
-    monkeypatch.syspath_prepend(SERVING.parents[1] / "benchmarks")
     benchmark = import_module("serving")
     monkeypatch.setattr(benchmark, "SECONDS", 1)
     documents = [f"{text} {i}" for i in range(400) for text in texts[:5]]

@@ -17,7 +17,8 @@ from functools import cache, cached_property
 
 import numpy as np
 import pytest
-from conftest import DATA, TOKENIZERS
+from conftest import TOKENIZERS
+from corpora import DATA
 from teachers import usable
 from tokenizers import Tokenizer
 
@@ -101,7 +102,7 @@ def test_documents(case):
     """Every set and every language."""
     sets = text_sets()
     if not sets:
-        pytest.skip(f"needs the text sets in {DATA}")
+        pytest.skip(f"needs data sets in {DATA}, or where SKLEARN_STATIC_DATA points")
     for name, documents in sets.items():
         case.check(list(documents), f"{name}, all" if FULL else name)
 
