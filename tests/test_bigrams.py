@@ -23,7 +23,7 @@ def inserted(bigrams: Bigrams, documents: Documents) -> Documents:
 
 
 @given(documents_of_rows, st.sets(st.tuples(*[st.integers(0, N_TOKENS - 1)] * 2)))
-def test_bigrams_stand_behind_their_second_token(documents, pairs):
+def test_bigrams_follow_their_second_token(documents, pairs):
     pairs = sorted(pairs)
     bigrams = Bigrams(np.array(pairs, dtype=np.int32).reshape(-1, 2), N_TOKENS)
     assert len(bigrams) == len(pairs)
@@ -38,7 +38,7 @@ def test_bigrams_stand_behind_their_second_token(documents, pairs):
     assert inserted(bigrams, documents) == expected
 
 
-def test_many_bigrams_find_their_places():
+def test_many_bigrams_are_looked_up():
     random = np.random.default_rng(0)
     keys = random.choice(30_000**2, size=20_000, replace=False)
     pairs = np.stack(np.divmod(keys, 30_000), axis=1).astype(np.int32)

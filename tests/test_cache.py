@@ -89,7 +89,7 @@ def test_without_memory_each_fit_runs_each_input_once(logged, log, texts, tmp_pa
     assert not (tmp_path / "cache").exists()
 
 
-def test_of_documents_that_are_partly_known_the_others_are_run(logged, log, texts):
+def test_only_documents_that_are_not_cached_are_run(logged, log, texts):
     logged.set_params(distill_on="corpus").fit(texts[:80])
     first = runs(log)
     logged.fit(texts[20:100])
@@ -118,7 +118,7 @@ class TestTokens:
         monkeypatch.setattr(Teacher, "_forward", counted)
         return sizes
 
-    def test_of_tokens_that_are_partly_known_the_others_are_run(self, logged, log, texts):
+    def test_only_tokens_that_are_not_cached_are_run(self, logged, log, texts):
         logged.set_params(min_df=1)
         for documents in (texts[:2], texts[1:4], texts[:40]):
             logged.fit(documents)
@@ -176,7 +176,7 @@ class TestTokens:
         assert len(runs(log)) == len(set().union(*(v.vocabulary_ for v in fitted)))
 
 
-def test_settings_behind_the_teacher_share_its_outputs(logged, log):
+def test_settings_of_later_steps_reuse_the_outputs(logged, log):
     logged.fit(["a"])
     once = runs(log)
     for settings in ({"n_components": 4}, {"sif_coefficient": None}, {"quantize": "int8"}):
@@ -186,7 +186,7 @@ def test_settings_behind_the_teacher_share_its_outputs(logged, log):
     assert runs(log) == once + once
 
 
-def test_a_changed_file_under_the_same_path_is_not_the_old_teacher(vectorizer, tmp_path):
+def test_changed_weights_under_the_same_path_are_noticed(vectorizer, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     before = vectorizer.set_params(model=folder).fit(["a"]).vectors_
     file = folder / "model.safetensors"
@@ -228,9 +228,7 @@ StaticEmbeddingVectorizer({folder!r}, n_components=8, distill_on="corpus", trust
 """
 
 
-def test_a_process_that_is_killed_leaves_no_lock_and_nothing_by_halves(
-    logged, log, texts, tmp_path
-):
+def test_killed_process_leaves_no_lock_and_no_partial_entry(logged, log, texts, tmp_path):
     code = FIT.format(folder=str(logged.model), memory=str(tmp_path / "cache"), texts=texts)
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"SECONDS": "0.02"}, stderr=subprocess.PIPE
@@ -261,7 +259,7 @@ class TestFailures:
             vectors = vectorizer.set_params(distill_on="vocabulary").fit(["a"]).vectors_
         np.testing.assert_array_equal(vectors, expected)
 
-    def test_a_file_that_is_none_of_ours(self, vectorizer, tmp_path):
+    def test_file_that_is_no_database(self, vectorizer, tmp_path):
         file = tmp_path / "cache" / "outputs.sqlite"
         file.parent.mkdir()
         file.write_bytes(b"not a database" * 100)
@@ -315,7 +313,7 @@ class TestFailures:
         assert runs(log) == once + once
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
-    def test_folders_of_others(self):
+    def test_folders_without_permission(self):
         """One folder is readable but not writable, the other is not accessible."""
         with tempfile.TemporaryDirectory() as root:
             folder = save_sentence_transformer("bert", Path(root, "teacher"))
@@ -378,11 +376,11 @@ class TestFolder:
         clear_cache()
         assert cache_size() == 0
 
-    def test_without_it_a_folder_of_the_user(self, monkeypatch):
+    def test_default_folder_is_in_the_cache_of_the_user(self, monkeypatch):
         monkeypatch.delenv("SKLEARN_STATIC_CACHE")
         assert "sklearn-static" in cache_folder("auto").parts
 
-    def test_a_home_and_no_name(self, monkeypatch, tmp_path):
+    def test_tilde_is_expanded_and_an_empty_name_raises(self, monkeypatch, tmp_path):
         monkeypatch.setenv("HOME", str(tmp_path))
         assert cache_folder("~/mine") == tmp_path / "mine"
         with pytest.raises(ValueError, match="memory='' is not a folder"):
@@ -407,7 +405,7 @@ class TestFolder:
 
 
 class TestStore:
-    def test_what_was_not_used_for_longest_goes_first(self, tmp_path, monkeypatch):
+    def test_least_recently_used_entries_are_evicted_first(self, tmp_path, monkeypatch):
         monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "1.0")
         store = Store(tmp_path)
         day = 0
@@ -442,14 +440,14 @@ class TestStore:
         store.put({b"key": b"value"})
         assert Store(tmp_path).get([b"key"]) == {b"key": b"value"}
 
-    def test_without_a_folder_it_remembers_as_long_as_it_lives(self):
+    def test_store_without_a_folder_is_in_memory(self):
         store = Store(None)
         store.put({b"key": b"value"})
         assert store.get([b"key", b"other"]) == {b"key": b"value"}
         assert Store(None).get([b"key"]) == {}
 
     @pytest.mark.parametrize("limit", ["2GB", "nan", "0", "-1"])
-    def test_a_limit_that_is_none(self, limit, monkeypatch, vectorizer):
+    def test_invalid_limit(self, limit, monkeypatch, vectorizer):
         monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", limit)
         with pytest.raises(ValueError, match=f"SKLEARN_STATIC_CACHE_MB must be .*, got '{limit}'"):
             vectorizer.fit(["a"])
@@ -469,7 +467,7 @@ def test_threads_that_fit_at_once_share_the_work(logged, log, texts):
     assert warnings.filters == before
 
 
-def test_clearing_what_was_never_filled(tmp_path):
+def test_clearing_a_folder_that_does_not_exist(tmp_path):
     clear_cache(tmp_path / "none")
     assert cache_size(tmp_path / "none") == 0
     assert not (tmp_path / "none").exists()

@@ -42,7 +42,7 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
     np.testing.assert_allclose(vectorizer.vectors_, vectors, atol=1e-5)
 
 
-def test_looking_at_an_object_runs_nothing(bert_folder):
+def test_properties_do_not_run_the_teacher(bert_folder):
     """As debuggers do."""
     source = Source(str(bert_folder), None, False, True)
     teacher = CachedTeacher.open(
@@ -55,7 +55,7 @@ def test_looking_at_an_object_runs_nothing(bert_folder):
         teacher.of_tokens(np.arange(3))
 
 
-def test_a_device_that_is_none(bert_folder, tmp_path):
+def test_invalid_device(bert_folder, tmp_path):
     """The error precedes reading the weights, which may therefore be damaged."""
     devices = ["gpu", "cuda:99", "meta", ""]
     code = f"""

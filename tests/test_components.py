@@ -56,7 +56,7 @@ def test_pca_is_that_of_scikit_learn(outputs):
     np.testing.assert_allclose(ratio, expected.explained_variance_ratio_)
 
 
-def test_pca_of_what_does_not_vary():
+def test_pca_of_constant_outputs():
     scores, ratio = pca(np.ones((4, 3), dtype=np.float32), None)
     np.testing.assert_array_equal(scores, np.zeros((4, 3)))
     np.testing.assert_array_equal(ratio, np.zeros(3))
@@ -70,25 +70,25 @@ def token_outputs() -> np.ndarray:
 
 
 class TestLeadingDirections:
-    def test_they_are_the_right_singular_vectors(self, token_outputs):
+    def test_directions_are_right_singular_vectors(self, token_outputs):
         embeddings = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32) + 1
         directions, shares = leading_directions(embeddings, token_outputs, 4)
         _, values, vectors = np.linalg.svd(embeddings, full_matrices=False)
         np.testing.assert_allclose(np.abs(directions.T), np.abs(vectors[:4]), atol=1e-4)
         np.testing.assert_allclose(shares, values[:4] ** 2 / (values**2).sum(), rtol=1e-4)
 
-    def test_a_share(self):
+    def test_share_sets_the_number_of_directions(self):
         embeddings = np.diag(np.sqrt([6, 3, 1])).astype(np.float32)
         for share, n_components in ((0.55, 1), (0.7, 2), (0.99, 3)):
             assert leading_directions(embeddings, np.eye(3), share)[0].shape == (3, n_components)
 
-    def test_none_keeps_all_and_loses_nothing(self):
+    def test_none_keeps_all_directions(self):
         embeddings = np.ones((1, 5), dtype=np.float32)
         directions, shares = leading_directions(embeddings, np.eye(5), None)
         np.testing.assert_allclose(directions @ directions.T, np.eye(5), atol=1e-6)
         np.testing.assert_allclose(shares, [1, 0, 0, 0, 0], atol=1e-6)
 
-    def test_beyond_the_documents_span_they_are_those_of_the_tokens(self, token_outputs):
+    def test_directions_beyond_the_documents_span_are_those_of_the_tokens(self, token_outputs):
         embeddings = np.eye(9, dtype=np.float32)[[4, 4, 4, 2]]
         directions, shares = leading_directions(embeddings, token_outputs, 7)
         expected = np.eye(9)[[4, 2]]
@@ -114,7 +114,7 @@ def test_more_components_than_the_teacher_has():
 
 
 @pytest.mark.parametrize("n_components", [32, 1, 0.99, None])
-def test_components_that_there_are(n_components):
+def test_valid_n_components(n_components):
     check_n_components(n_components, dimension=32)
 
 

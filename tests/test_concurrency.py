@@ -107,7 +107,7 @@ def put_features(path: str, texts: list[str], queue: object) -> None:
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_other_children(method, path, expected, texts):
+def test_spawned_and_forkserver_processes(method, path, expected, texts):
     if method == "forkserver" and sys.platform == "win32":
         pytest.skip("needs POSIX")
     context = get_context(method)

@@ -70,24 +70,24 @@ class TestMostFrequent:
     def pairs(self, max_bigrams: int | None, documents: Documents = documents) -> list[list[int]]:
         return most_frequent_bigrams(of(documents), N_TOKENS, max_bigrams).pairs.tolist()
 
-    def test_by_the_number_of_documents_two_at_least(self):
+    def test_bigrams_occur_in_two_documents_at_least(self):
         assert self.pairs(None) == [[0, 1], [1, 2]]
 
     def test_a_cap_keeps_the_most_frequent(self):
         assert self.pairs(1) == [[0, 1]]
 
-    def test_none_across_documents(self):
+    def test_no_bigrams_across_documents(self):
         assert self.pairs(None, [[0], [1], [0], [1]]) == []
 
     @pytest.mark.parametrize("documents", [[], [[]], [[1]]], ids=str)
-    def test_nothing_to_choose_from(self, documents):
+    def test_documents_without_bigrams(self, documents):
         assert self.pairs(None, documents) == []
 
     def test_the_order_of_documents_does_not_matter(self):
         assert self.pairs(None, self.documents[::-1]) == self.pairs(None)
 
 
-def test_sets_that_share_documents_begin_alike(texts):
+def test_order_of_two_documents_does_not_depend_on_the_others(texts):
     def in_order(documents: list[str], seed: int) -> list[str]:
         return [documents[i] for i in random_order(documents, seed)]
 

@@ -122,7 +122,7 @@ class TestFit:
         assert [after[worker] - before[worker] for worker in before] == [1, 1]
 
     @pytest.mark.parametrize("backend", [{"backend": "dask"}, {"backend": "loky", "n_jobs": 2}, {}])
-    def test_otherwise_the_teacher_runs_here(
+    def test_teacher_runs_in_this_process_with_any_other_backend(
         self, backend, client, logged, log, tmp_path, monkeypatch
     ):
         monkeypatch.setenv("LOG", str(tmp_path / "here"))
@@ -161,7 +161,7 @@ class TestFit:
         np.testing.assert_array_equal(search.cv_results_["mean_test_score"], scores)
         assert runs(log) == once
 
-    def test_what_a_worker_that_died_was_at_is_run_again(
+    def test_inputs_of_a_dead_worker_are_run_again(
         self, client, logged, log, texts, expected, folder
     ):
         with joblib.parallel_config(backend="dask"):
@@ -171,7 +171,9 @@ class TestFit:
         assert (folder / "kill").read_text() == ""
         np.testing.assert_allclose(logged.vectors_, expected.vectors_, atol=1e-5)
 
-    def test_what_kills_its_workers(self, client, cluster, logged, log, texts, monkeypatch, folder):
+    def test_inputs_that_kill_every_worker_raise_and_the_others_are_kept(
+        self, client, cluster, logged, log, texts, monkeypatch, folder
+    ):
         monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
         with joblib.parallel_config(backend="dask"):
             logged.set_params(distill_on="vocabulary").fit(texts)
@@ -260,7 +262,7 @@ class TestTransform:
         features.compute()
         assert set(client.run(n_tables).values()) == {1}
 
-    def test_in_the_graph_it_is_once(self, fitted, texts):
+    def test_graph_contains_the_vectorizer_once(self, fitted, texts):
         bag = dask.bag.from_sequence(texts, npartitions=20)
         graph = dict(sklearn_static.dask.transform(fitted, bag).dask)
         assert sum("Vectorizer" in str(key) for key in graph) == 1
@@ -276,7 +278,7 @@ class TestTransform:
         features = sklearn_static.dask.transform(forgiving, X).compute()
         np.testing.assert_array_equal(features, expected)
 
-    def test_what_it_does_not_take(self, fitted):
+    def test_invalid_arguments(self, fitted):
         X, _ = in_partitions(["a", "b"])["frame"]
         for column in (None, "texts"):
             with pytest.raises(ValueError, match=rf"column={column!r} must be .*'label', 'text'"):

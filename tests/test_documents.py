@@ -78,7 +78,7 @@ def test_the_input_is_not_changed():
         (csr_matrix([[1.0]]), TypeError, "csr_matrix"),
     ],
 )
-def test_what_is_not_documents_is_named(X, error, message):
+def test_invalid_documents(X, error, message):
     with pytest.raises(error, match=message):
         as_documents(X)
 

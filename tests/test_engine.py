@@ -97,7 +97,7 @@ class TestTokens:
         rows, _ = tokenizer.tokenize(["x" * 101]).to_arrays()
         assert rows.tolist() == [-1]
 
-    def test_a_short_longest_word(self):
+    def test_limit_on_the_length_of_a_word(self):
         model = FAMILIES["bert"].tokenizer().model
         model.max_input_chars_per_word = 3
         words = usable(change("bert", model=model))

@@ -26,24 +26,24 @@ DOCUMENT = "Return the the value of\ta list, naïve 日本 and return the list!"
 
 @pytest.mark.parametrize("estimator", [None, "pipeline", LogisticRegression, [1, 2]])
 @pytest.mark.parametrize("explain", [lambda e: token_contributions(e, "text"), token_importances])
-def test_an_estimator_is_one(explain, estimator):
+def test_invalid_estimator(explain, estimator):
     with pytest.raises(TypeError, match=r"estimator must be a Pipeline or a tuple \(vectorizer, "):
         explain(estimator)
 
 
-def test_a_tuple_starts_with_the_vectorizer(fitted):
+def test_tuple_must_start_with_the_vectorizer(fitted):
     for estimator in ((LogisticRegression(), fitted), (fitted,), ()):
         with pytest.raises(TypeError, match="that starts with a StaticEmbeddingVectorizer, got a"):
             token_contributions(estimator, "text")
 
 
-def test_an_estimator_has_a_vectorizer(texts, binary):
+def test_estimator_must_contain_a_vectorizer(texts, binary):
     pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, binary)
     with pytest.raises(ValueError, match=r"must have a StaticEmbeddingVectorizer, .* Pipeline has"):
         token_contributions(pipeline, "text")
 
 
-def test_an_estimator_is_fitted(fitted):
+def test_estimator_must_be_fitted(fitted):
     pipeline = make_pipeline(StaticEmbeddingVectorizer(), LogisticRegression())
     with pytest.raises(NotFittedError, match="StaticEmbeddingVectorizer in this Pipeline is not"):
         token_contributions(pipeline, "text")
@@ -52,7 +52,7 @@ def test_an_estimator_is_fitted(fitted):
             token_contributions(estimator, "text")
 
 
-def test_an_estimator_predicts(fitted, texts, binary):
+def test_estimator_must_predict(fitted, texts, binary):
     with pytest.raises(TypeError, match="must predict, but its last step"):
         token_contributions(fitted, "text")
     with pytest.raises(TypeError, match="'standardscaler'"):
@@ -82,20 +82,20 @@ def test_a_number_is_a_class_where_classes_are_numbers(fitted, texts, classes):
             token_contributions((fitted, model), DOCUMENT, target=target)
 
 
-def test_an_output_is_an_index(fitted, texts, numbers):
+def test_target_of_a_regression_is_an_index(fitted, texts, numbers):
     model = Ridge().fit(fitted.transform(texts), np.column_stack([numbers, numbers]))
     for target in ("a", 2):
         with pytest.raises(ValueError, match="must be an index from 0 to 1"):
             token_contributions((fitted, model), DOCUMENT, target=target)
 
 
-def test_each_class_has_a_decision(fitted, texts, classes):
+def test_one_decision_per_pair_of_classes_is_refused(fitted, texts, classes):
     model = SVC(decision_function_shape="ovo").fit(fitted.transform(texts), classes)
     with pytest.raises(ValueError, match="SVC has 6 decisions for 4 classes"):
         token_contributions((fitted, model), DOCUMENT)
 
 
-def test_an_output_has_two_classes(fitted, texts, classes, binary):
+def test_multi_output_classifier_is_refused(fitted, texts, classes, binary):
     model = MultiOutputClassifier(LogisticRegression())
     model.fit(fitted.transform(texts), np.column_stack([classes, binary]))
     with pytest.raises(ValueError, match=r"\(vectorizer, model.estimators_\[0\]\)"):

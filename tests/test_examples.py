@@ -30,7 +30,7 @@ METHODS = [
 ]
 
 
-def test_there_are_some():
+def test_examples_are_found():
     assert "StaticEmbeddingVectorizer.from_vectors" in METHODS
 
 
@@ -45,7 +45,7 @@ def test_examples(name):
     assert runner.failures == 0
 
 
-def test_there_are_pages_with_examples():
+def test_pages_with_examples_are_found():
     assert {"getting_started.rst", "guide/corpus.rst"} <= PAGES.keys()
 
 

@@ -56,7 +56,7 @@ def level(module: str) -> int:
     return next(i for i, row in enumerate(ROWS) if module in row or room(module) in row)
 
 
-def test_a_module_imports_from_its_own_room_and_those_below():
+def test_modules_import_only_what_their_level_allows():
     found = imports()
     assert {room(name) for name in found} >= {"_serve", "_formats", "_distill", "_vectorizer"}
     wrong = [
@@ -68,14 +68,14 @@ def test_a_module_imports_from_its_own_room_and_those_below():
     assert not wrong
 
 
-def test_there_are_no_circles():
+def test_no_circular_imports():
     graph = imports()
     # The packages run nothing of what is in them, but for the engine.
     order = list(TopologicalSorter(graph).static_order())
     assert len(order) >= len(graph)
 
 
-def test_the_docs_show_which_room_imports_which():
+def test_docs_list_the_imports_of_each_package():
     page = Path(__file__).parents[1] / "docs" / "development.rst"
     lines = re.findall(r"^    (\w+) +imports +(.+)$", page.read_text(encoding="utf-8"), re.M)
     shown = {name: set(re.findall(r"\w+", others)) - {"nothing"} for name, others in lines}
@@ -104,7 +104,7 @@ print(sorted({"torch", "transformers", "huggingface_hub", "tqdm", "dask"} & set(
     ],
     ids=["import", "joblib", "memory map", "from_pretrained"],
 )
-def test_serving_loads_nothing_of_the_distillation(code, fitted, tmp_path):
+def test_transform_does_not_import_the_distillation(code, fitted, tmp_path):
     import joblib
 
     joblib.dump(fitted, tmp_path / "model.joblib")
@@ -113,7 +113,7 @@ def test_serving_loads_nothing_of_the_distillation(code, fitted, tmp_path):
     assert run(code + LOADED) == "[]\n[]\n"
 
 
-def test_nothing_is_loaded_that_is_not_asked_for():
+def test_package_does_not_import_inspection():
     loaded = """
 import sys
 names = ("matplotlib", "sklearn_static._inspect", "sklearn_static.inspection")
@@ -126,7 +126,7 @@ print([name for name in names if name in sys.modules])
     )
 
 
-def test_fit_loads_it():
+def test_from_vectors_imports_the_distillation():
     """The test above would notice a forbidden import."""
     code = "from sklearn_static import StaticEmbeddingVectorizer as V\nV.from_vectors({'a': [1]})"
     assert "sklearn_static._distill.words" in run(code + LOADED)

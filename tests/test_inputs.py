@@ -31,7 +31,7 @@ def opened(bert_folder) -> TeacherFiles:
         ("qwen", [], [0]),
     ],
 )
-def test_tokens_stand_in_the_template(family, before, after, opened):
+def test_tokens_are_wrapped_in_the_template(family, before, after, opened):
     vocabulary = usable(FAMILIES[family].tokenizer())
     expected = [[*before, i, *after] for i in vocabulary.token_ids.tolist()]
     assert Inputs(opened, vocabulary).of_vocabulary().tolist() == expected
@@ -90,7 +90,7 @@ def test_a_budget_counts_duplicates_once(opened):
     np.testing.assert_array_equal(*inputs.of_documents(corpus, 1))
 
 
-def test_nothing_to_keep():
+def test_tokenizer_without_a_usable_token():
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     with pytest.raises(ValueError, match="no token that can occur"):
         usable(tokenizer)

@@ -167,7 +167,7 @@ def test_occlusion_warns_of_the_document_alone(fitted, texts, binary):
 
 
 @pytest.mark.parametrize("document", [None, b"text", ["text"], 3])
-def test_a_document_is_a_str(document, pipeline):
+def test_document_must_be_a_str(document, pipeline):
     with pytest.raises(TypeError, match="document must be one document, a str, got"):
         token_contributions(pipeline, document)
 
@@ -183,7 +183,7 @@ def test_a_subclass_of_str_is_a_str(pipeline):
     assert result.tokens == token_contributions(pipeline, "the value").tokens
 
 
-def test_a_method_is_one(pipeline):
+def test_invalid_method(pipeline):
     with pytest.raises(ValueError, match="method='shap' must be one of 'auto', 'exact'"):
         token_contributions(pipeline, DOCUMENT, method="shap")
 

@@ -22,7 +22,7 @@ def cluster():
     return "cluster"
 
 
-def test_without_a_context_threads_of_this_process():
+def test_n_threads_without_a_context():
     assert (n_threads(None), n_threads(1), n_threads(3)) == (1, 1, 3)
     assert n_threads(-1) == joblib.cpu_count()
 

@@ -188,14 +188,14 @@ def clone_step(step):
     return step if isinstance(step, str) else clone(step)
 
 
-def test_steps_may_give_tables(fitted, texts, classes):
+def test_steps_may_return_data_frames(fitted, texts, classes):
     pipeline = make_pipeline(clone(fitted), StandardScaler(), LogisticRegression())
     pipeline.set_output(transform="pandas").fit(texts, classes)
     result = token_contributions(pipeline, DOCUMENT, target=list("abcd"))
     assert_adds_up(result, pipeline.decision_function([DOCUMENT])[0])
 
 
-def test_pipelines_may_hold_pipelines_and_searches_their_best(fitted, texts, classes):
+def test_nested_pipelines_and_fitted_searches(fitted, texts, classes):
     pipeline = make_pipeline(
         make_pipeline(clone(fitted), StandardScaler()), make_pipeline(LogisticRegression())
     )
@@ -218,7 +218,9 @@ def test_the_vectorizer_is_the_fitted_one(fitted, texts, classes):
 @pytest.mark.parametrize("norm", ["l2", None])
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
 @pytest.mark.parametrize("max_length", [None, 5])
-def test_any_table_adds_up(with_bigrams, norm, quantize, max_length, texts, classes):
+def test_contributions_add_up_with_any_table(
+    with_bigrams, norm, quantize, max_length, texts, classes
+):
     vectorizer = clone(with_bigrams)
     vectorizer.set_params(norm=norm, quantize=quantize, max_length=max_length).fit(texts)
     assert len(vectorizer.table_.bigrams) > 100
@@ -249,9 +251,7 @@ def token_contributions_quietly(estimator, document, **options):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_any_tokenizer_adds_up_and_its_tokens_stand_in_the_document(
-    family, texts, classes, tmp_path
-):
+def test_contributions_and_spans_with_any_tokenizer(family, texts, classes, tmp_path):
     folder = save_sentence_transformer(family, tmp_path)
     vectorizer = StaticEmbeddingVectorizer(folder, n_components=8).fit(texts)
     model = LogisticRegression().fit(vectorizer.transform(texts), classes)
@@ -270,7 +270,7 @@ def test_any_tokenizer_adds_up_and_its_tokens_stand_in_the_document(
     assert "".join(words).replace(" ", "") == "Returnthevalue,andthelist"
 
 
-def test_a_token_counts_for_what_it_is_wherever_it_is(fitted, texts, binary):
+def test_contributions_do_not_depend_on_position(fitted, texts, binary):
     model = LogisticRegression().fit(fitted.transform(texts), binary)
     result = token_contributions((fitted, model), "the value the list the")
     values = {}

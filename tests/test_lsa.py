@@ -12,7 +12,7 @@ def test_rows_that_occur_in_no_document_are_zero():
     np.testing.assert_array_equal(rows.any(axis=1), [True, True, True, False, True])
 
 
-def test_they_are_weighted_singular_vectors():
+def test_lsa_features_are_weighted_singular_vectors():
     df, mean_counts = np.array([2, 3, 1, 2]), np.array([1.5, 1, 3, 1])
     weights = (np.log(4 / (1 + df)) + 1) ** 1.5
     dense = COUNTS.toarray()[:, [0, 1, 2, 4]]
@@ -24,7 +24,7 @@ def test_they_are_weighted_singular_vectors():
     np.testing.assert_allclose(np.abs(rows), np.abs(expected), atol=1e-5)
 
 
-def test_beyond_the_rank_there_is_nothing():
+def test_lsa_features_beyond_the_rank_are_zero():
     rows = lsa_columns(COUNTS, 8, seed=0)
     assert rows.shape == (5, 8)
     assert rows[:, 0].any()
@@ -32,7 +32,7 @@ def test_beyond_the_rank_there_is_nothing():
     assert not lsa_columns(COUNTS[[0, 0]], 2, seed=0)[:, 1].any()
 
 
-def test_their_share_of_the_length_is_fixed():
+def test_lsa_share_of_the_length_is_fixed():
     semantic = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     rows = with_lsa_columns(semantic, COUNTS, 2, seed=0)
     np.testing.assert_array_equal(rows[:, :4], semantic)

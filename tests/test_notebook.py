@@ -64,7 +64,7 @@ def test_a_document_is_shown_and_not_run(display):
     assert "script: +" in "".join(titles)
 
 
-def test_the_decision_and_what_it_is_made_of_are_shown(display):
+def test_decision_and_its_terms_are_shown(display):
     text = read(display._repr_html_()).text
     result = display.contributions
     assert number(result.decision) in text
@@ -96,7 +96,7 @@ def test_colors_are_by_side_and_strength():
     assert "\N{MINUS SIGN}2" in found
 
 
-def test_nothing_is_shown_of_nothing():
+def test_empty_document_is_shown():
     page = read(document_html([], heading="h", decision="0", sum_of="", method="exact"))
     assert page.text == "h000exact"
 

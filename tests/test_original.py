@@ -22,7 +22,7 @@ def fitted(tmp_path_factory) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(["a"])
 
 
-def test_a_loaded_model_parses_it_only_if_asked(fitted, tmp_path):
+def test_loaded_model_parses_the_original_tokenizer_only_if_needed(fitted, tmp_path):
     fitted.save_pretrained(tmp_path)
     documents = [*corpus(), "日本語 and Ünïcödé"]
     expected = fitted.transform(documents)

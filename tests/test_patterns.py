@@ -83,6 +83,6 @@ def test_pieces_are_those_of_the_library(pattern, behavior):
         "(?#a)b",
     ],
 )
-def test_what_is_left_to_the_library(pattern):
+def test_unsupported_patterns(pattern):
     with pytest.raises(UnsupportedError):
         compile_pattern(pattern)

@@ -137,7 +137,7 @@ except ImportError as error:
     assert fresh(code).startswith(message)
 
 
-def test_a_fit_for_which_the_cache_has_all_does_not_load_torch(bert_folder, texts):
+def test_fit_from_cached_outputs_does_not_import_torch(bert_folder, texts):
     code = f"""
 import sys
 from sklearn_static import StaticEmbeddingVectorizer

@@ -100,7 +100,7 @@ class TestSaved:
         np.testing.assert_allclose(model.encode(documents), expected, atol=1e-6)
 
     @pytest.mark.peers
-    def test_a_tokenizer_with_a_hole_in_its_ids(self, documents, texts, tmp_path):
+    def test_tokenizer_with_a_gap_in_its_ids(self, documents, texts, tmp_path):
         peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
         teacher = save_sentence_transformer("bert", tmp_path / "teacher")
         state = json.loads((teacher / "tokenizer.json").read_text())
@@ -121,7 +121,7 @@ class TestSaved:
         np.testing.assert_allclose(again.transform(documents), expected, atol=1e-6)
 
     @pytest.mark.peers
-    def test_over_a_folder_with_a_prompt(self, fitted, documents, tmp_path):
+    def test_default_prompt_of_an_older_model_is_replaced(self, fitted, documents, tmp_path):
         peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
         settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
         write_json(tmp_path / "config_sentence_transformers.json", settings)
@@ -261,7 +261,7 @@ print(vectorizer.transform(["the list"]).shape,
                 ["a"]
             )
 
-    def test_no_teacher(self, folder):
+    def test_distill_on_corpus_needs_a_teacher(self, folder):
         with pytest.raises(ValueError, match="distill_on='corpus' needs a teacher, but model is"):
             StaticEmbeddingVectorizer(folder, distill_on="corpus").fit(["a"])
 
@@ -300,7 +300,7 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"safetensors, .* do not match the checksum"):
             self.load(folder)
 
-    def test_another_setting(self, folder):
+    def test_changed_setting_does_not_match_the_checksum(self, folder):
         config = json.loads((folder / "config.json").read_text())
         write_json(folder / "config.json", config | {"normalize": False})
         with pytest.raises(ValueError, match="do not match the checksum"):
@@ -393,7 +393,7 @@ class TestDamage:
             self.load(plain)
 
     @pytest.mark.parametrize("unknown", [5_000_000, 3_000_000_000])
-    def test_an_id_beyond_reason(self, unknown, plain):
+    def test_unknown_token_id_out_of_range(self, unknown, plain):
         state = json.loads((plain / "tokenizer.json").read_text())
         state["model"]["vocab"]["[UNK]"] = unknown
         state["added_tokens"] = []
@@ -418,7 +418,7 @@ class TestDamage:
             self.load(plain)
 
     @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
-    def test_what_is_no_json(self, name, plain):
+    def test_invalid_json(self, name, plain):
         (plain / name).write_text("{")
         with pytest.raises(ValueError, match=name):
             self.load(plain)

@@ -213,7 +213,7 @@ class TestBigrams:
         with pytest.raises(ValueError, match=r"'ngram_range' .* must be a tuple among .* Got"):
             vectorizer.set_params(ngram_range=ngram_range).fit(["a"])
 
-    def test_with_the_vocabulary_they_have_lsa_components_alone(self, vectorizer, texts):
+    def test_vocabulary_bigrams_have_lsa_components_only(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary", ngram_range=(1, 2), max_bigrams=300)
         vectors = vectorizer.fit(texts).vectors_
         n_tokens = len(vectorizer.table_.vocabulary)
@@ -229,7 +229,7 @@ class TestBigrams:
         assert vectorizer.fit_transform(texts).shape[1] == 16 + 128
         assert vectorizer.fit_transform(texts[:5]).shape[1] == 16 + 5
 
-    def test_without_anything_to_carry_there_are_none(self, vectorizer, texts):
+    def test_no_vocabulary_bigrams_without_lsa_components(self, vectorizer, texts):
         vectorizer.set_params(distill_on="vocabulary", lsa_components=0)
         plain = clone(vectorizer).fit(texts)
         both = vectorizer.set_params(ngram_range=(1, 2)).fit(texts)
@@ -250,7 +250,7 @@ class TestLexicalComponents:
             for name in ("semantic0", "semantic15", "lsa0", "lsa127")
         ]
 
-    def test_a_static_model_has_none_unless_asked(self, fitted, texts):
+    def test_static_model_has_no_lsa_components_by_default(self, fitted, texts):
         static = StaticEmbeddingVectorizer(fitted.table_)
         assert static.fit_transform(texts).shape[1] == 8
         assert static.set_params(lsa_components=5).fit_transform(texts).shape[1] == 13
@@ -263,7 +263,7 @@ class TestLexicalComponents:
         np.testing.assert_array_equal(both[:, :16], plain)
         assert both[:, 16:].any()
 
-    def test_more_than_documents(self, vectorizer, texts):
+    def test_more_lsa_components_than_documents(self, vectorizer, texts):
         with pytest.raises(ValueError, match=r"lsa_components=40 must be at most 30, the num"):
             vectorizer.set_params(lsa_components=40).fit(texts[:30])
 
@@ -412,7 +412,7 @@ class TestMinDf:
             vectorizer.set_params(min_df=1.0).fit(documents)
         assert vectorizer.fit(documents[:3]).vocabulary_.keys() == {"list"}
 
-    def test_none_left(self, vectorizer, texts):
+    def test_min_df_that_leaves_no_token(self, vectorizer, texts):
         with pytest.raises(
             ValueError, match="pruning by min_df=1000 no tokens remain; lower min_df"
         ):
@@ -453,7 +453,7 @@ class TestBudget:
         np.testing.assert_array_equal(first, again)
         assert not np.allclose(first, other)
 
-    def test_fewer_documents_than_components_within_it(self, vectorizer, texts):
+    def test_fewer_documents_than_components_within_the_budget(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=100)
         with pytest.warns(UserWarning, match=r"The teacher read \d of"):
             assert vectorizer.fit_transform(texts).shape[1] == 20
@@ -481,7 +481,7 @@ class TestTheCheckOfTheEngine:
         rows, _ = table.vocabulary.tokens(list(self.documents))
         np.testing.assert_array_equal(tokens.rows, rows)
 
-    def test_fit_checks_it(self, table):
+    def test_fit_falls_back_to_the_original_tokenizer(self, table):
         documents = list(self.documents)
         assert not np.array_equal(
             table.transform(documents)[0], reference_features(table, documents)
@@ -531,7 +531,7 @@ class TestDegenerateInput:
         ],
         ids=["one", "equal", "unknown", "words", "one word", "long"],
     )
-    def test_it_works(self, documents, vectorizer):
+    def test_degenerate_documents(self, documents, vectorizer):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* no in-vocabulary token")
             features = vectorizer.fit_transform(documents)
@@ -546,7 +546,7 @@ class TestDegenerateInput:
         with pytest.raises(NotFittedError):
             vectorizer.transform(["a"])
 
-    def test_none_as_far_as_the_teacher_reads(self, vectorizer):
+    def test_no_in_vocabulary_token_as_far_as_the_teacher_reads(self, vectorizer):
         with pytest.raises(
             ValueError, match="No document in X has an in-vocabulary token among its first 62"
         ):

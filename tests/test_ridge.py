@@ -60,9 +60,7 @@ def test_solution_is_accurate_whatever_the_penalty(
 
 @pytest.mark.parametrize("iterations", [1, 10, 60, 200])
 @pytest.mark.parametrize("penalty", [1e-12, 1e-9, 1e-6, 1e-3, 1.0])
-def test_an_inaccurate_solution_never_goes_unsaid(
-    penalty, iterations, counts, targets, monkeypatch
-):
+def test_inaccurate_solution_always_warns(penalty, iterations, counts, targets, monkeypatch):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", 16)
     monkeypatch.setattr(ridge, "_MAX_ITERATIONS", iterations)
     with warnings.catch_warnings(record=True) as caught:
@@ -80,7 +78,7 @@ def test_dead_dimensions_and_unused_rows_stay_zero(counts, targets):
     assert not solution[unused].any()
 
 
-def test_stopping_early_is_said(counts, targets, monkeypatch):
+def test_stopping_early_warns(counts, targets, monkeypatch):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", 0)
     monkeypatch.setattr(ridge, "_MAX_ITERATIONS", 3)
     with pytest.warns(
@@ -140,7 +138,7 @@ class TestFitRows:
         expected[1000:] /= np.sqrt(3)
         assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 5e-3
 
-    def test_the_start_is_kept_where_documents_say_nothing_else(self, counts):
+    def test_start_is_kept_if_the_residual_is_noise(self, counts):
         """The start is right except for its scale; the residual is noise."""
         random = np.random.default_rng(3)
         outputs = random.standard_normal((1000, 12))

@@ -144,7 +144,7 @@ def test_predictions(server, pipeline, texts):
     check(server, pipeline, ["naïve café 東京"])
 
 
-def test_what_is_just_within_the_limits(server):
+def test_requests_just_within_the_limits(server):
     status, answer = server.predict(["a list"] * 1000)
     assert (status, len(answer["labels"])) == (200, 1000)
     assert server.predict(["a list, é ".ljust(10_000, "é")])[0] == 200
@@ -172,7 +172,7 @@ def test_what_is_just_within_the_limits(server):
         (b"[" * 100_000, "the body must be a JSON list in UTF-8, got"),
     ],
 )
-def test_refused(body, message, server):
+def test_invalid_requests_are_refused(body, message, server):
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
     status, answer = server.ask("POST", "/predict", body)

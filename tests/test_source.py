@@ -41,13 +41,13 @@ class TestFolder:
         with pytest.raises(OSError, match=message):
             folder_source(tmp_path).json("config.json", required=True)
 
-    def test_what_is_no_json(self, tmp_path):
+    def test_invalid_json(self, tmp_path):
         (tmp_path / "config.json").write_text("{")
         with pytest.raises(ValueError, match=r"config\.json is not JSON"):
             folder_source(tmp_path).json("config.json")
 
     @pytest.mark.parametrize("content", [{}, [1], [{"type": "a"}], [{"type": 1, "path": ""}]])
-    def test_modules_that_are_none(self, content, tmp_path):
+    def test_invalid_modules_json(self, content, tmp_path):
         write_json(tmp_path / "modules.json", content)
         with pytest.raises(ValueError, match=r"modules\.json must be a list of modules"):
             read_modules(folder_source(tmp_path))
@@ -72,7 +72,7 @@ class TestFolder:
         with pytest.raises(OSError, match=message):
             StaticEmbeddingVectorizer(model).fit(["a"])
 
-    def test_a_home(self, bert_folder, tmp_path, monkeypatch):
+    def test_tilde_is_expanded(self, bert_folder, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "teacher").symlink_to(bert_folder)
         vectorizer = StaticEmbeddingVectorizer("~/teacher", n_components=8).fit(["a"])
@@ -123,7 +123,7 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
         # All is found by the name of the branch, also which files the model does not have.
         assert run(self.FIT, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1") == first
 
-    def test_the_fits_of_a_search_ask_once(self, bert_folder, tmp_path):
+    def test_fits_of_a_search_ask_the_hub_once(self, bert_folder, tmp_path):
         code = self.FIT + "vectorizer.fit(['a']).fit(['b'])"
         with hub.serving(bert_folder) as (address, log):
             run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
@@ -184,7 +184,9 @@ print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
         assert printed == f"{[warning]}\n{[warning]}\n(400, 9) True\n"
 
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
-    def test_without_one(self, hub_of: Callable[[], AbstractContextManager[str]], tmp_path):
+    def test_without_a_local_copy(
+        self, hub_of: Callable[[], AbstractContextManager[str]], tmp_path
+    ):
         code = """
 import time
 import huggingface_hub
@@ -201,7 +203,7 @@ print(time.perf_counter() - start < 5)
         assert "is not on this machine and could not be loaded from the Hub (" in printed
         assert printed.endswith("\nTrue\n"), printed
 
-    def test_a_file_that_was_not_fetched_is_not_taken_for_missing(self, snapshot, tmp_path):
+    def test_incomplete_local_copy_raises(self, snapshot, tmp_path):
         save_transformer("bert", snapshot)
         code = """
 from sklearn_static import StaticEmbeddingVectorizer

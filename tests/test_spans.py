@@ -22,7 +22,7 @@ def test_spaces_around_a_token_are_left_out(family):
     assert (family == "bert") != any(token.isspace() for token in found)
 
 
-def test_a_document_without_tokens_has_spans_of_that_shape():
+def test_spans_of_a_document_without_tokens_are_empty():
     _, spans = find_tokens(FAMILIES["bert"].tokenizer(), " ")
     assert spans.shape[1] == 2
     assert spans.dtype == np.int64

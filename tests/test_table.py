@@ -46,7 +46,7 @@ def test_l2_gives_the_direction_of_the_mean(table, texts):
     )
 
 
-def test_neighbors_do_not_matter(table, texts):
+def test_features_do_not_depend_on_other_documents(table, texts):
     together = features_of(table, texts)
     alone = np.vstack([features_of(table, [text]) for text in texts])
     np.testing.assert_array_equal(together, alone)
@@ -99,7 +99,7 @@ def test_int8_keeps_a_scale_per_row(tokenizer, vectors):
 
 
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
-def test_vectors_in_any_order(quantize, tokenizer, vectors, texts):
+def test_vectors_in_any_memory_layout(quantize, tokenizer, vectors, texts):
     expected = features_of(StaticTable.from_vectors(tokenizer, vectors.copy(), quantize), texts)
     for stored in (np.asfortranarray(vectors), np.repeat(vectors, 2, axis=1)[:, ::2]):
         table = StaticTable.from_vectors(tokenizer, stored, quantize)

@@ -44,12 +44,12 @@ class TestSmoothed:
 
 
 class TestColumnScales:
-    def test_they_grow_as_the_shares_fall(self):
+    def test_scales_grow_as_the_shares_fall(self):
         shares = np.array([0.5, 0.3, 0.15, 0.05])
         scales = column_scales(shares, 1000)
         np.testing.assert_allclose(scales / scales[0], (shares / shares[0]) ** -0.05, rtol=1e-6)
 
-    def test_they_preserve_the_mean_squared_length(self, embeddings):
+    def test_scales_preserve_the_mean_squared_length(self, embeddings):
         shares = (embeddings**2).sum(axis=0) / len(embeddings)
         scaled = embeddings * column_scales(shares, 700)
         assert np.vdot(scaled, scaled) == pytest.approx(np.vdot(embeddings, embeddings), rel=1e-5)
@@ -58,7 +58,7 @@ class TestColumnScales:
         scales = column_scales(np.array([1.0, 0.0]), 10**9)
         np.testing.assert_allclose(scales, [1, 10**0.3], rtol=1e-6)
 
-    def test_few_documents_say_little(self):
+    def test_scales_are_nearly_equal_for_few_documents(self):
         shares = np.array([0.9, 0.1])
         ratios = [np.divide(*column_scales(shares, n)[::-1]) for n in (10, 1000, 10**6)]
         assert 1 < ratios[0] < ratios[1] < ratios[2]

@@ -128,7 +128,7 @@ def test_half_precision_weights_run_in_float32(bert_folder, tmp_path):
     assert load(folder).transformer.dtype == torch.float32
 
 
-def test_of_an_encoder_decoder_the_encoder_is_used(tmp_path):
+def test_encoder_of_an_encoder_decoder_is_used(tmp_path):
     folder = save_transformer("xlm-roberta", tmp_path)
     config = transformers.T5Config(
         vocab_size=400,
@@ -144,7 +144,7 @@ def test_of_an_encoder_decoder_the_encoder_is_used(tmp_path):
     assert run(folder).shape[1] == DIMENSION
 
 
-def test_a_tokenizer_that_is_a_list_of_words(bert_folder, tmp_path):
+def test_tokenizer_from_a_list_of_words(bert_folder, tmp_path):
     folder = save_sentence_transformer("bert", tmp_path)
     tokenizer = read(folder).tokenizer
     words = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
@@ -213,7 +213,7 @@ class TestErrors:
         with pytest.raises(OSError, match=r"neither model\.safetensors nor"):
             load(folder)
 
-    def test_missing_weights_are_not_made_up(self, tmp_path):
+    def test_missing_weights_raise(self, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         weights = load_file(folder / "model.safetensors")
         del weights["encoder.layer.1.output.dense.bias"]
@@ -221,7 +221,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"lacks the weights of encoder\.layer\.1\.output"):
             load(folder)
 
-    def test_a_missing_pooler_is_of_no_matter(self, bert_folder, tmp_path):
+    def test_missing_pooler_is_ignored(self, bert_folder, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
         weights = load_file(folder / "model.safetensors")
         kept = {key: w for key, w in weights.items() if not key.startswith("pooler.")}
@@ -268,7 +268,7 @@ print(load_teacher(folder.encoder, "cpu").pooling)
         save_sentence_transformer("bert", snapshot, pooling={"pooling_mode": "max"})
         assert self.load_offline(tmp_path) == "('max',)\n"
 
-    def test_a_snapshot_of_all_that_the_model_has(self, snapshot, tmp_path):
+    def test_snapshot_of_a_complete_model(self, snapshot, tmp_path):
         """The cache does not record the files that the model does not have, such as safetensors."""
         save_sentence_transformer("bert", snapshot, dense={})
         (snapshot / "sentence_bert_config.json").unlink()

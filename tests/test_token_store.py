@@ -24,7 +24,7 @@ def some_values(seed: int, n: int) -> dict[int, bytes]:
     return {int(i): rng.bytes(12) for i in rng.choice(N_TOKENS, n, replace=False)}
 
 
-def test_what_was_put_is_found(folder):
+def test_get_returns_what_was_put(folder):
     tokens = TokenStore(Store(folder), KEYS)
     assert tokens.get(range(N_TOKENS)) == {}
     expected = {}
@@ -39,7 +39,7 @@ def test_what_was_put_is_found(folder):
     assert tokens.get(range(N_TOKENS)) == some_values(7, N_TOKENS)
 
 
-def test_entries_are_few(tmp_path):
+def test_an_entry_holds_many_tokens(tmp_path):
     TokenStore(Store(tmp_path), KEYS).put(some_values(0, N_TOKENS))
     with sqlite3.connect(tmp_path / "outputs.sqlite") as connection:
         assert connection.execute("SELECT COUNT(*) FROM outputs").fetchone() == (6,)

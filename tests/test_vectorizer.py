@@ -54,7 +54,7 @@ class TestFit:
         fitted.vocabulary_.clear()
         assert len(fitted.vocabulary_) == len(fitted.vectors_)
 
-    def test_the_public_path(self):
+    def test_public_module_name(self):
         assert StaticEmbeddingVectorizer.__module__ == StaticTable.__module__ == "sklearn_static"
 
     def test_sif_weighs_by_rank(self, bert_folder):
@@ -119,7 +119,7 @@ class TestFit:
         ],
     )
     @pytest.mark.parametrize("method", ["fit", "fit_transform"])
-    def test_bad_documents_are_told_before_anything_is_loaded(self, X, error, message, method):
+    def test_invalid_documents_raise_before_the_model_is_loaded(self, X, error, message, method):
         with pytest.raises(error, match=message):
             getattr(StaticEmbeddingVectorizer(NO_MODEL), method)(X)
 
@@ -140,7 +140,7 @@ class TestFit:
         ],
         ids=str,
     )
-    def test_bad_parameters_are_told_before_anything_is_loaded(self, params):
+    def test_invalid_parameters_raise_before_the_model_is_loaded(self, params):
         (name,) = params
         with pytest.raises(ValueError, match=f"The '{name}' parameter of StaticEmbedding"):
             StaticEmbeddingVectorizer(NO_MODEL, **params).fit(["a"])
@@ -153,7 +153,7 @@ class TestFit:
     @pytest.mark.parametrize(
         ("sif_coefficient", "quantize"), [(1e-300, None), (1e-300, "int8"), (1e-9, "float16")]
     )
-    def test_a_sif_coefficient_that_leaves_nothing(
+    def test_sif_coefficient_that_makes_all_vectors_zero(
         self, sif_coefficient, quantize, bert_folder, capfd
     ):
         vectorizer = StaticEmbeddingVectorizer(

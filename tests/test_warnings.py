@@ -92,7 +92,7 @@ def test_the_failed_cache_points_to_the_users_line(wrap, method, distill_on, cac
     assert [w.filename for w in caught] == [__file__]
 
 
-def test_a_class_of_the_user_is_the_users(cacheless):
+def test_warning_points_into_a_class_of_the_user(cacheless):
     """Whatever it inherits from, the line that called fit is its own."""
 
     class Users(BaseEstimator):
@@ -105,7 +105,7 @@ def test_a_class_of_the_user_is_the_users(cacheless):
     assert caught[0].lineno == Users.fit.__code__.co_firstlineno + 1
 
 
-def test_a_process_without_a_line_of_the_user(bert_folder, tmp_path):
+def test_warnings_in_a_worker_process(bert_folder, tmp_path):
     """Such as a worker that a search started: the warning comes all the same."""
     (tmp_path / "file").touch()
     code = f"""

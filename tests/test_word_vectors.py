@@ -19,7 +19,7 @@ from sklearn_static._formats.word_vectors import read_words
         (3, None, "words must be a mapping .*, got int"),
     ],
 )
-def test_what_does_not_fit(words, vectors, message):
+def test_invalid_words_and_vectors(words, vectors, message):
     with pytest.raises(ValueError, match=message):
         read_words(words, vectors)
 
@@ -47,7 +47,7 @@ def test_a_line_of_another_format(content, message, tmp_path):
     [b"\xff\xfe\x00", gzip.compress(b"cat 1 2\n" * 99)[:-9]],
     ids=["bytes", "a truncated gzip file"],
 )
-def test_a_file_that_is_no_text(content, tmp_path):
+def test_binary_file(content, tmp_path):
     (tmp_path / "vectors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{tmp_path / 'vectors'} (is not text|ends) after line"):
         read_words(tmp_path / "vectors", None)

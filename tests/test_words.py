@@ -58,7 +58,7 @@ def test_case_counts_if_asked_for():
     np.testing.assert_array_equal(vectorizer.transform(["Cat", "cat"]), VECTORS[:2])
 
 
-def test_of_words_that_come_again_the_first_counts():
+def test_first_of_duplicate_words_is_kept():
     with pytest.warns(UserWarning, match="Duplicate words after lowercasing: 1 of 2; the first"):
         vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["CAT"]), VECTORS[:1])
@@ -117,7 +117,7 @@ class TestTokenizer:
         expected = vectors[[tokens.index(token) for token in tokens_read]].mean(axis=0)
         np.testing.assert_allclose(vectorizer.transform(["returning"]), [expected], rtol=1e-5)
 
-    def test_of_another_class(self):
+    def test_invalid_tokenizer(self):
         with pytest.raises(
             TypeError, match=r"tokenizer must be a tokenizers\.Tokenizer .* got str"
         ):
@@ -139,7 +139,7 @@ def test_clone_and_fit_keep_the_table_and_copy_nothing():
     assert len(repr(vectorizer)) < 200
 
 
-def test_it_can_be_saved(tmp_path):
+def test_save_and_load(tmp_path):
     vectorizer = from_vectors(WORDS, VECTORS, quantize="int8")
     vectorizer.save_pretrained(tmp_path)
     texts = ["The cat!", "new york dog"]
@@ -156,7 +156,7 @@ def test_a_word_with_a_space_in_a_file(tmp_path):
     np.testing.assert_array_equal(vectorizer.transform(["cat 1"]), [[4, 5]])
 
 
-def test_lower_case_is_the_tokenizers():
+def test_tokenizer_lowercases_the_words():
     vectorizer = from_vectors(["\u039f\u0394\u039f\u03a3"], [[1.0, 2.0]], norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["\u039f\u0394\u039f\u03a3"]), [[1, 2]])
 
@@ -177,7 +177,7 @@ def test_parameters_of_the_class_are_checked():
         from_vectors(WORDS, VECTORS, quantize="int4")
 
 
-def test_what_needs_documents_waits_for_them(tmp_path):
+def test_min_df_is_accepted_by_fit_only(tmp_path):
     with pytest.raises(ValueError, match="min_df=1 needs documents: load without it, then set it"):
         from_vectors(WORDS, VECTORS, min_df=1)
     vectorizer = from_vectors(WORDS, VECTORS).set_params(min_df=1).fit(["a cat"])

@@ -80,7 +80,7 @@ def test_an_input_is_not_divided():
     assert list(workers._parts([3] * 100, 50)) == [slice(0, 100)]
 
 
-def test_what_a_task_carries_is_small(bert_folder):
+def test_pickled_encoder_is_small(bert_folder):
     files = read_teacher_files(Source(str(bert_folder), None, False, True), "auto")
     task = pickle.loads(pickle.dumps(files.encoder.for_workers()))
     assert len(pickle.dumps(task)) < 1000
