@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from teachers import corpus, save_sentence_transformer
+from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -39,7 +39,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     """A vectorizer fitted on the tiny BERT; not to be changed."""
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0).fit(texts)
+    return tiny_vectorizer(bert_folder).fit(texts)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from tokenizers import (
 )
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
+from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.corpus import Corpus, tokenize
 from sklearn_static._distill.inputs import usable_tokens
 from sklearn_static._serve import FastTokenizer
@@ -283,6 +285,12 @@ def save_sentence_transformer(
     if dense is not None:
         save_dense(folder / "2_Dense", dense)
     return folder
+
+
+def tiny_vectorizer(folder: Path, **parameters: Any) -> StaticEmbeddingVectorizer:
+    """Return a vectorizer with 8 components and, unless they are asked for, no LSA features."""
+    defaults = {"n_components": 8, "lsa_components": 0}
+    return StaticEmbeddingVectorizer(folder, **(defaults | parameters))
 
 
 def save_dense(folder: Path, settings: dict[str, object]) -> None:

@@ -4,8 +4,8 @@ import joblib
 import numpy as np
 import pytest
 from fresh import run
+from teachers import tiny_vectorizer
 
-from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._formats.hub import Source
 
@@ -29,9 +29,7 @@ class Remembers:
 @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
 def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
     memory = Remembers()
-    vectorizer = StaticEmbeddingVectorizer(
-        bert_folder, n_components=8, memory=memory, distill_on=distill_on, lsa_components=0
-    )
+    vectorizer = tiny_vectorizer(bert_folder, memory=memory, distill_on=distill_on)
     vectors = vectorizer.fit(texts).vectors_
     n_values = len(memory.values)
     assert n_values > 0

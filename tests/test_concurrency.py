@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import joblib
 import numpy as np
 import pytest
-from teachers import corpus, save_sentence_transformer
+from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -27,9 +27,7 @@ def path(request, tmp_path_factory) -> str:
     """A saved vectorizer, of a tokenizer inside the engine and of one that is asked for pieces."""
     folder = tmp_path_factory.mktemp(request.param)
     save_sentence_transformer(request.param, folder / "teacher")
-    vectorizer = StaticEmbeddingVectorizer(
-        folder / "teacher", n_components=8, n_jobs=2, lsa_components=0
-    )
+    vectorizer = tiny_vectorizer(folder / "teacher", n_jobs=2)
     joblib.dump(vectorizer.fit(["a"]), folder / "model.joblib")
     return str(folder / "model.joblib")
 

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
+from teachers import tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -82,7 +83,7 @@ def test_scikit_learn(check):
 
 @pytest.fixture
 def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
-    return StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
+    return tiny_vectorizer(bert_folder)
 
 
 def test_fit_returns_self(vectorizer, texts):

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from teachers import FAMILIES, corpus, engine, save_sentence_transformer, usable
+from teachers import FAMILIES, corpus, engine, save_sentence_transformer, tiny_vectorizer, usable
 from tokenizers import Tokenizer
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -19,7 +19,7 @@ def is_parsed(vectorizer: StaticEmbeddingVectorizer) -> bool:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> StaticEmbeddingVectorizer:
     folder = save_sentence_transformer("xlm-roberta", tmp_path_factory.mktemp("teacher"))
-    return StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(["a"])
+    return tiny_vectorizer(folder).fit(["a"])
 
 
 def test_loaded_model_parses_the_original_tokenizer_only_if_needed(fitted, tmp_path):

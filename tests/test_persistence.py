@@ -13,7 +13,7 @@ import skops.io
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from teachers import corpus, save_sentence_transformer
+from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._serve.table import FORMAT_VERSION
@@ -71,7 +71,7 @@ def test_importing_needs_no_torch():
 def test_loading_and_transforming_needs_no_torch_and_no_teacher(tmp_path, texts):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     model = make_pipeline(
-        StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0),
+        tiny_vectorizer(folder),
         LogisticRegression(),
     ).fit(texts, [len(t) > 200 for t in texts])
     joblib.dump(model, tmp_path / "model.joblib")
@@ -98,9 +98,7 @@ def test_features_are_bit_equal_after_joblib(saved, fitted, texts):
 
 @pytest.mark.parametrize("quantize", [None, "float16", "int8"])
 def test_memory_mapping_shares_the_table(quantize, bert_folder, tmp_path, texts):
-    fitted = StaticEmbeddingVectorizer(
-        bert_folder, n_components=8, quantize=quantize, lsa_components=0
-    )
+    fitted = tiny_vectorizer(bert_folder, quantize=quantize)
     expected = fitted.fit_transform(texts)
     joblib.dump(fitted, tmp_path / "model.joblib")
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")

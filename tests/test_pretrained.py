@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from teachers import awkward_texts, save_sentence_transformer, write_json
+from teachers import awkward_texts, save_sentence_transformer, tiny_vectorizer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -106,7 +106,7 @@ class TestSaved:
         state = json.loads((teacher / "tokenizer.json").read_text())
         del state["model"]["vocab"][sorted(state["model"]["vocab"])[50]]
         write_json(teacher / "tokenizer.json", state)
-        vectorizer = StaticEmbeddingVectorizer(teacher, n_components=8, lsa_components=0).fit(texts)
+        vectorizer = tiny_vectorizer(teacher).fit(texts)
         vectorizer.save_pretrained(tmp_path / "saved")
         model = peer.StaticModel.from_pretrained(tmp_path / "saved")
         expected = vectorizer.transform(documents)

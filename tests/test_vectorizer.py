@@ -21,6 +21,7 @@ from teachers import (
     awkward_texts,
     save_sentence_transformer,
     save_transformer,
+    tiny_vectorizer,
 )
 from tokenizers import Regex, Tokenizer
 from tokenizers.normalizers import Replace
@@ -34,7 +35,7 @@ class TestFit:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_every_family(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=16, lsa_components=0)
+        vectorizer = tiny_vectorizer(folder, n_components=16)
         features = vectorizer.fit_transform(texts)
         assert features.shape == (len(texts), 16)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
@@ -58,18 +59,8 @@ class TestFit:
         assert StaticEmbeddingVectorizer.__module__ == StaticTable.__module__ == "sklearn_static"
 
     def test_sif_weighs_by_rank(self, bert_folder):
-        weighted = (
-            StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
-            .fit(["a"])
-            .vectors_
-        )
-        plain = (
-            StaticEmbeddingVectorizer(
-                bert_folder, n_components=8, sif_coefficient=None, lsa_components=0
-            )
-            .fit(["a"])
-            .vectors_
-        )
+        weighted = tiny_vectorizer(bert_folder).fit(["a"]).vectors_
+        plain = tiny_vectorizer(bert_folder, sif_coefficient=None).fit(["a"]).vectors_
         weights = np.linalg.norm(weighted, axis=1) / np.linalg.norm(plain, axis=1)
         ranks = np.arange(2, len(weights) + 2)
         p = 1 / ranks / np.sum(1 / ranks)
@@ -77,9 +68,7 @@ class TestFit:
 
     def test_n_components(self, bert_folder):
         def fit(n_components):
-            return StaticEmbeddingVectorizer(
-                bert_folder, n_components=n_components, lsa_components=0
-            ).fit(["a"])
+            return tiny_vectorizer(bert_folder, n_components=n_components).fit(["a"])
 
         assert fit(None).n_components_ == DIMENSION
         assert fit(None).explained_variance_ratio_.sum() == pytest.approx(1)
@@ -89,9 +78,7 @@ class TestFit:
         np.testing.assert_allclose(fit(4).vectors_, fit(8).vectors_[:, :4], atol=1e-6)
 
     def test_more_components_than_the_teacher_has(self, bert_folder, capfd):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=33, verbose=1, lsa_components=0
-        )
+        vectorizer = tiny_vectorizer(bert_folder, n_components=33, verbose=1)
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.fit(["a"])
         assert "Teacher" not in capfd.readouterr().err
@@ -99,9 +86,7 @@ class TestFit:
     @pytest.mark.parametrize("n_components", [401, None])
     def test_fewer_tokens_than_the_teacher_has_dimensions(self, n_components, tmp_path):
         folder = save_transformer("bert", tmp_path, hidden_size=512)
-        vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=n_components, lsa_components=0
-        ).fit(["a"])
+        vectorizer = tiny_vectorizer(folder, n_components=n_components).fit(["a"])
         assert vectorizer.n_components_ == (n_components or 512)
         assert np.isfinite(vectorizer.transform(["a list"])).all()
         np.testing.assert_allclose(vectorizer.explained_variance_ratio_[400:], 0, atol=1e-12)
@@ -172,26 +157,20 @@ class TestFit:
         ("sif_coefficient", "quantize"), [(1e-30, None), (1e-30, "int8"), (1e-4, "float16")]
     )
     def test_a_small_sif_coefficient(self, sif_coefficient, quantize, bert_folder, texts):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder,
-            n_components=8,
-            sif_coefficient=sif_coefficient,
-            quantize=quantize,
-            lsa_components=0,
+        vectorizer = tiny_vectorizer(
+            bert_folder, sif_coefficient=sif_coefficient, quantize=quantize
         )
         features = vectorizer.fit_transform(texts)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-3)
 
     def test_refit_replaces_everything(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0).fit(
-            ["a"]
-        )
+        vectorizer = tiny_vectorizer(bert_folder).fit(["a"])
         vectorizer.set_params(n_components=4).fit(["a"])
         assert vectorizer.transform(["the"]).shape == (1, 4)
         assert len(vectorizer.get_feature_names_out()) == 4
 
     def test_fit_prints_nothing(self, bert_folder, capfd):
-        StaticEmbeddingVectorizer(bert_folder, n_components=4, lsa_components=0).fit(["a"])
+        tiny_vectorizer(bert_folder, n_components=4).fit(["a"])
         assert capfd.readouterr() == ("", "")
 
 
@@ -199,9 +178,7 @@ class TestTransform:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_features_are_the_sum_of_the_tokens_vectors(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(
-            folder, n_components=8, norm=None, lsa_components=0
-        ).fit(texts)
+        vectorizer = tiny_vectorizer(folder, norm=None).fit(texts)
         documents = [t for t in awkward_texts() if t.strip()] + texts
         features = []
         for text in documents:
@@ -222,7 +199,7 @@ class TestTransform:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_tokens_are_those_of_the_published_tokenizer(self, family, tmp_path, texts):
         folder = save_sentence_transformer(family, tmp_path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(texts)
+        vectorizer = tiny_vectorizer(folder).fit(texts)
         published = Tokenizer.from_file(str(folder / "tokenizer.json"))
         published.no_truncation()
         published.no_padding()
@@ -240,7 +217,7 @@ class TestTransform:
         tokenizer = Tokenizer.from_file(path)
         tokenizer.normalizer = Replace(Regex("(?<=return) the"), "")
         tokenizer.save(path)
-        vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, verbose=1, lsa_components=0)
+        vectorizer = tiny_vectorizer(folder, verbose=1)
         features = vectorizer.fit_transform(["return the value", "return value"])
         np.testing.assert_array_equal(features[0], features[1])
         assert vectorizer.table_.tokenizer.composition is None
@@ -254,7 +231,7 @@ class TestTransform:
         assert features.any(axis=1).tolist() == [False, False, False, True]
 
     def test_the_warning_of_fit_transform_points_to_its_caller(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
+        vectorizer = tiny_vectorizer(bert_folder)
         with pytest.warns(UserWarning, match="token: 1 of 2") as caught:
             vectorizer.fit_transform(["", "the"])
         assert caught[0].filename == __file__
@@ -265,34 +242,26 @@ class TestTransform:
         assert features.dtype == np.float32
 
     def test_missing_as_empty(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, missing="empty", lsa_components=0
-        )
+        vectorizer = tiny_vectorizer(bert_folder, missing="empty")
         with pytest.warns(UserWarning, match="token: 1 of 2"):
             features = vectorizer.fit_transform(["the", None])
         assert not features[1].any()
 
     def test_max_length(self, bert_folder):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, max_length=3, lsa_components=0
-        )
+        vectorizer = tiny_vectorizer(bert_folder, max_length=3)
         features = vectorizer.fit_transform(["return the value of it", "return the value"])
         np.testing.assert_array_equal(features[0], features[1])
 
     @pytest.mark.parametrize("quantize", ["float16", "int8"])
     def test_quantized_features_are_close(self, quantize, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, quantize=quantize, lsa_components=0
-        )
+        vectorizer = tiny_vectorizer(bert_folder, quantize=quantize)
         features = vectorizer.fit_transform(texts)
         assert features.dtype == np.float32
         np.testing.assert_allclose(features, fitted.transform(texts), atol=2e-2)
 
     @pytest.mark.parametrize("n_jobs", [None, 2])
     def test_many_batches_are_as_one(self, n_jobs, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(
-            bert_folder, n_components=8, n_jobs=n_jobs, lsa_components=0
-        )
+        vectorizer = tiny_vectorizer(bert_folder, n_jobs=n_jobs)
         vectorizer.fit(texts)
         many = texts * 20 + ["long " * 300_000] * 2
         features = vectorizer.transform(many)
@@ -338,7 +307,7 @@ class TestInScikitLearn:
         ],
     )
     def test_set_output(self, container, bert_folder, fitted, texts):
-        vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
+        vectorizer = tiny_vectorizer(bert_folder)
         names = [f"staticembeddingvectorizer_semantic{i}" for i in range(8)]
         X = container(texts, index=np.arange(len(texts))[::-1])
         frame = vectorizer.set_output(transform="pandas").fit_transform(X)
@@ -357,11 +326,7 @@ class TestInScikitLearn:
             data = data.sample(frac=1, random_state=0)
         transformer = ColumnTransformer(
             [
-                (
-                    "text",
-                    StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0),
-                    columns,
-                ),
+                ("text", tiny_vectorizer(bert_folder), columns),
                 ("length", StandardScaler(), ["length"]),
             ]
         )
