@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints
 # Two processes of one thread each: with more threads they only get into each other's way.
 PYTEST := -m pytest --numprocesses=2 --dist=worksteal
 
-.PHONY: help quickstart test test-lowest fuzz lint docs bench dist clean
+.PHONY: help quickstart test test-lowest fuzz lint docs site bench dist clean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,7 +15,7 @@ quickstart: $(VENV)/ready  ## Run the first example
 	$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/ready lint  ## All checks and tests
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site" --cov
 
 fuzz: $(VENV)/ready  ## Damage 2,000 folders and 2,000 joblib files
 	$(BIN)/python tests/fuzz.py --rounds 2000
@@ -39,7 +39,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 
 # torch is newer than its lower bound: constraints-lowest.txt says why.
 test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) -m "not peers"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) -m "not peers and not site"
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
 	$(PYTHON) -m venv .venv-lowest
@@ -66,6 +66,9 @@ docs: $(VENV)/ready  ## Build the documentation
 	$(PIP) --group docs
 	rm -rf docs/_build  # or pages that are gone would stay
 	$(BIN)/python -m sphinx -n -W -b html docs docs/_build/html
+
+site: docs  ## Check the documentation in a browser (Chromium)
+	$(BIN)/python -m pytest -m site tests/test_site.py
 
 dist: $(VENV)/ready  ## Build the wheel and the source distribution and check them
 	$(BIN)/python -m build
