@@ -152,6 +152,7 @@ class TestTokens:
         whole, rest = divmod(N_TOKENS, 64)
         assert sorted(batches) == sorted([50, 14] * whole + [rest])
 
+    @pytest.mark.slow
     def test_a_grid_search_runs_each_token_once(self, logged, log, texts):
         get_reusable_executor().shutdown()
         logged.set_params(min_df=1)
@@ -166,6 +167,7 @@ class TestTokens:
         assert set(runs(log).values()) == {1}
         assert len(runs(log)) == N_TOKENS
 
+    @pytest.mark.slow
     def test_threads_with_other_documents_share_the_work(self, logged, log, texts, monkeypatch):
         monkeypatch.setenv("SECONDS", "0.05")
         vectorizers = [clone(logged).set_params(min_df=1, batch_size=8) for _ in range(4)]
@@ -198,6 +200,7 @@ def test_changed_weights_under_the_same_path_are_noticed(vectorizer, tmp_path):
     assert not np.allclose(vectorizer.fit(["a"]).vectors_, before)
 
 
+@pytest.mark.slow
 def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts):
     """In two processes, over all candidates and folds; a second search runs nothing."""
     get_reusable_executor().shutdown()  # workers of another test do not have the log
@@ -228,6 +231,7 @@ StaticEmbeddingVectorizer({folder!r}, n_components=8, distill_on="corpus", trust
 """
 
 
+@pytest.mark.slow
 def test_killed_process_leaves_no_lock_and_no_partial_entry(logged, log, texts, tmp_path):
     code = FIT.format(folder=str(logged.model), memory=str(tmp_path / "cache"), texts=texts)
     process = subprocess.Popen(
@@ -312,6 +316,7 @@ class TestFailures:
         logged.fit(["a"])
         assert runs(log) == once + once
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
     def test_folders_without_permission(self):
         """One folder is readable but not writable, the other is not accessible."""
@@ -349,6 +354,7 @@ with warnings.catch_warnings(record=True) as caught:
         assert closed == """{b'key': b'value'} ["The teacher's outputs are not cached"]"""
         assert done.stderr.count("  0%|") == 1  # only the first fit
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
     def test_a_full_disk(self, bert_folder, tmp_path):
         code = f"""
@@ -452,12 +458,14 @@ class TestStore:
         with pytest.raises(ValueError, match=f"SKLEARN_STATIC_CACHE_MB must be .*, got '{limit}'"):
             vectorizer.fit(["a"])
 
+    @pytest.mark.slow
     def test_a_limit_below_a_single_value(self, monkeypatch, logged, log, texts):
         monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "0.0001")
         logged.set_params(distill_on="corpus").fit(texts)
         assert set(runs(log).values()) == {1}
 
 
+@pytest.mark.slow
 def test_threads_that_fit_at_once_share_the_work(logged, log, texts):
     before = warnings.filters[:]
     vectorizers = [clone(logged).set_params(distill_on="corpus") for _ in range(3)]

@@ -53,6 +53,7 @@ def test_properties_do_not_run_the_teacher(bert_folder):
         teacher.of_tokens(np.arange(3))
 
 
+@pytest.mark.slow
 def test_invalid_device(bert_folder, tmp_path):
     """The error precedes reading the weights, which may therefore be damaged."""
     devices = ["gpu", "cuda:99", "meta", ""]

@@ -443,6 +443,7 @@ def test_composition(seed):
         assert errors[document] != "error" or fails(fast.tokenize, document) is not None
 
 
+@pytest.mark.slow
 def test_most_compositions_and_documents_are_supported():
     """Most compositions are supported, and then hardly a document needs the original."""
     n_supported = n_documents = n_read = 0

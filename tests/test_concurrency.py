@@ -16,10 +16,11 @@ from sklearn_static import StaticEmbeddingVectorizer
 
 SECONDS = 2.5  # for each kind of tokenizer
 
-pytestmark = pytest.mark.filterwarnings(
+pytestmark = [
+    pytest.mark.slow,
     # Since Python 3.12; this test forks with threads on purpose.
-    "ignore:This process .* is multi-threaded:DeprecationWarning"
-)
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module", params=["bert", "roberta"])

@@ -69,6 +69,7 @@ class TestTokens:
             assert_exact(tokenizer, vocabulary(family), [])
             assert_exact(tokenizer, vocabulary(family), [""])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("name", SETS)
     def test_every_set(self, name, family, dataset):
@@ -103,6 +104,7 @@ class TestTokens:
         words = usable(change("bert", model=model))
         assert_exact(engine(words), words, ["the value", "th és éss ésst"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("family", "size"), [("bert", 5_000_000), ("qwen", 500_000)])
     def test_huge_documents(self, family, size):
         text = " ".join(corpus())
@@ -174,6 +176,7 @@ texts_of_fragments = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), 
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", KINDS)
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=st.lists(texts_of_fragments, max_size=4))
@@ -182,6 +185,7 @@ def test_any_text(family, documents):
     assert_exact(tokenizer, vocabulary(family), documents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", KINDS)
 def test_all_characters(family):
     """Each code point except surrogates, assigned or not, alone and within words."""
@@ -230,6 +234,7 @@ print(memory() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("family", KINDS)
 def test_memory_is_bounded(family):

@@ -2,7 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_damaged_models_are_right_or_refused():
     """A short version of `make fuzz`."""
     script = Path(__file__).parent / "fuzz.py"

@@ -93,6 +93,7 @@ print(sorted({"torch", "transformers", "huggingface_hub", "tqdm", "dask"} & set(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [
@@ -113,6 +114,7 @@ def test_transform_does_not_import_the_distillation(code, fitted, tmp_path):
     assert run(code + LOADED) == "[]\n[]\n"
 
 
+@pytest.mark.slow
 def test_package_does_not_import_inspection():
     loaded = """
 import sys
@@ -126,6 +128,7 @@ print([name for name in names if name in sys.modules])
     )
 
 
+@pytest.mark.slow
 def test_from_vectors_imports_the_distillation():
     """The test above would notice a forbidden import."""
     code = "from sklearn_static import StaticEmbeddingVectorizer as V\nV.from_vectors({'a': [1]})"

@@ -133,6 +133,7 @@ def test_text_can_be_read_in_any_color(theme):
         assert contrast(strongest, color("card")) >= 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_runs_no_script_of_the_document(theme, display, tmp_path):

@@ -38,6 +38,7 @@ def fresh(code: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_skops(bert_folder, texts):
     """Saved without pickle; the two public classes must be trusted."""
     vectorizer = StaticEmbeddingVectorizer(
@@ -63,11 +64,13 @@ def saved(fitted, tmp_path) -> Path:
     return tmp_path / "model.joblib"
 
 
+@pytest.mark.slow
 def test_importing_needs_no_torch():
     code = f"import sys, sklearn_static; print(sorted({FORBIDDEN} & set(sys.modules)))"
     assert fresh(code).strip() == "[]"
 
 
+@pytest.mark.slow
 def test_loading_and_transforming_needs_no_torch_and_no_teacher(tmp_path, texts):
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     model = make_pipeline(
@@ -116,6 +119,7 @@ def test_nothing_of_the_teacher_is_in_the_file(saved, bert_folder):
     assert b"sklearn_static._" not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["torch", "transformers", "tqdm"])
 def test_without_the_extra_fit_says_what_to_install(package, bert_folder):
     code = f"""
@@ -135,6 +139,7 @@ except ImportError as error:
     assert fresh(code).startswith(message)
 
 
+@pytest.mark.slow
 def test_fit_from_cached_outputs_does_not_import_torch(bert_folder, texts):
     code = f"""
 import sys

@@ -213,6 +213,7 @@ class TestLoaded:
 
 
 class TestUse:
+    @pytest.mark.slow
     def test_needs_no_torch(self, folder):
         code = f"""
 import sys
@@ -232,6 +233,7 @@ print(vectorizer.transform(["the list"]).shape,
         assert again.n_components_ == 8
         assert len(again.get_feature_names_out()) == 8
 
+    @pytest.mark.slow
     def test_grid_search(self, folder, texts):
         search = GridSearchCV(
             make_pipeline(StaticEmbeddingVectorizer.from_pretrained(folder), LogisticRegression()),

@@ -101,6 +101,7 @@ class TestEmbeddings:
         )
         self.check(minilm_path, texts)
 
+    @pytest.mark.slow
     def test_a_plain_transformer_reads_as_far_as_it_has_positions(self, tmp_path):
         folder = save_sentence_transformer("xlm-roberta", tmp_path)
         (folder / "sentence_bert_config.json").unlink()
@@ -492,6 +493,7 @@ class TestTheCheckOfTheEngine:
         np.testing.assert_array_equal(fitted.transform(documents), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
 @pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
 def test_every_combination_fits(distill_on, ngram_range, bert_folder):
@@ -574,6 +576,7 @@ class TestDegenerateInput:
         with pytest.raises(ValueError, match="n_components=33 must be at most 32, the teacher's"):
             vectorizer.set_params(n_components=33).fit(texts)
 
+    @pytest.mark.slow
     def test_many_short_documents(self, vectorizer):
         documents = [
             f"{a} {b}" for a in ["list", "names", "value", "set", "key"] for b in range(4000)

@@ -21,6 +21,7 @@ except ImportError as error:
     return run(code, shadow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     ["ImportError('libtorch.so: no such file')", "OSError('libtorch.so: no such file')"],
@@ -34,6 +35,7 @@ def test_torch_is_broken(error, bert_folder, tmp_path):
     assert "although torch 2." in said
 
 
+@pytest.mark.slow
 def test_transformers_is_old(bert_folder, tmp_path):
     metadata = tmp_path / "transformers-4.30.0.dist-info" / "METADATA"
     metadata.parent.mkdir()
@@ -43,6 +45,7 @@ def test_transformers_is_old(bert_folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_torch_is_missing(bert_folder, tmp_path):
     code = f"""
 import sys

@@ -31,6 +31,7 @@ from sklearn.svm import LinearSVC
 SERVING = Path(__file__).parents[1] / "examples" / "serving"
 JSON = {"Content-Type": "application/json"}
 
+pytestmark = pytest.mark.slow
 linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's /proc")
 
 

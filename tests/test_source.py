@@ -80,6 +80,7 @@ class TestFolder:
         vectorizer.save_pretrained(tmp_path / "static")
         StaticEmbeddingVectorizer.from_pretrained("~/static")
 
+    @pytest.mark.slow
     def test_a_second_fit_opens_each_file_once(self, bert_folder):
         """The first also hashes them, and lets transformers read what it needs."""
         code = f"""
@@ -95,6 +96,7 @@ print({{n for name, n in opened.items() if name.startswith({str(bert_folder)!r})
         assert run(code) == "{1}\n"
 
 
+@pytest.mark.slow
 class TestHub:
     """The real client of the Hub, and a hub on this machine."""
 
@@ -156,6 +158,7 @@ except OSError as error:
         assert "404" in printed
 
 
+@pytest.mark.slow
 class TestHubOutOfReach:
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])
     def test_with_a_local_copy(

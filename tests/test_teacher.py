@@ -251,6 +251,7 @@ class TestErrors:
             run(folder)
 
 
+@pytest.mark.slow
 class TestHub:
     """A model in the Hub's own cache layout, read offline in a fresh interpreter."""
 

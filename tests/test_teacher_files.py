@@ -73,6 +73,7 @@ class TestFingerprint:
         write_json(folder / "config.json", config | {"num_attention_heads": 4})
         assert read(folder).encoder.fingerprint() != read(bert_folder).encoder.fingerprint()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("package", ["torch", "transformers"])
     def test_other_versions_of_what_runs_it(self, package, bert_folder, tmp_path):
         code = f"""
@@ -91,6 +92,7 @@ print(files.encoder.fingerprint())
             found.add(run(code, tmp_path))
         assert len(found | {now}) == 3
 
+    @pytest.mark.slow
     def test_the_commit_is_the_fingerprint(self, tmp_path):
         """On the Hub, also below a folder that is called as the one of all commits."""
         cache = tmp_path / "snapshots" / "cache"
@@ -152,6 +154,7 @@ class TestErrors:
         with pytest.raises(OSError, match=message):
             StaticEmbeddingVectorizer(tmp_path).fit(["a"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "message"),
         [

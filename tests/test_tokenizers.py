@@ -27,10 +27,13 @@ from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import compose
 from sklearn_static._serve.vocabulary import Vocabulary
 
-pytestmark = pytest.mark.skipif(
-    not _serve.IS_COMPILED,
-    reason="needs the compiled engine, as the portable one asks the original",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not _serve.IS_COMPILED,
+        reason="needs the compiled engine, as the portable one asks the original",
+    ),
+]
 
 NAMES = [
     *("bert-uncased", "bert-cased", "bert-multilingual-cased", "bert-chinese"),

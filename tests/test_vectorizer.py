@@ -340,6 +340,7 @@ class TestInScikitLearn:
     def test_pyarrow(self, fitted, texts):
         np.testing.assert_array_equal(fitted.transform(pa.array(texts)), fitted.transform(texts))
 
+    @pytest.mark.slow
     def test_grid_search_with_workers(self, bert_folder, texts, tmp_path):
         labels = [len(t) > 200 for t in texts]
         search = GridSearchCV(

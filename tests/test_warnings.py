@@ -105,6 +105,7 @@ def test_warning_points_into_a_class_of_the_user(cacheless):
     assert caught[0].lineno == Users.fit.__code__.co_firstlineno + 1
 
 
+@pytest.mark.slow
 def test_warnings_in_a_worker_process(bert_folder, tmp_path):
     """Such as a worker that a search started: the warning comes all the same."""
     (tmp_path / "file").touch()

@@ -43,6 +43,7 @@ def _no_loaded_teacher():
     workers._load.cache_clear()
 
 
+@pytest.mark.slow
 def test_fit_divides_the_inputs(cluster, tmp_path, texts, monkeypatch):
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
