@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_static._serve.bigrams import Bigrams
+from sklearn_static._serve.tokens import Tokens
 
 N_TOKENS = 7
 Documents = list[list[int]]
@@ -17,7 +18,7 @@ def flat(documents: Documents) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inserted(bigrams: Bigrams, documents: Documents) -> Documents:
-    rows, offsets = bigrams.insert(*flat(documents))
+    rows, offsets = bigrams.insert(Tokens(*flat(documents)))
     assert rows.dtype == np.int32
     return [rows[a:b].tolist() for a, b in pairwise(offsets)]
 
