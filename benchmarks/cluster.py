@@ -99,7 +99,7 @@ def sum_here(vectorizer: Any, given: list[str], n: int) -> NDArray[np.float64]:
 
 
 def as_frame(partition: int, given: list[str], n: int) -> pd.DataFrame:
-    """Make a partition of documents, as reading a file would."""
+    """Make a partition of documents, as inputs a file would."""
     return pd.DataFrame({"text": documents(given, partition, n)}, dtype=object)
 
 
@@ -156,7 +156,7 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
             ("2 workers", 2, 1),
         ):
             torch.set_num_threads(n_torch)
-            teacher = CachedTeacher.open(
+            teacher = CachedTeacher(
                 Source(str(get_model_path()), None, False, True),
                 "auto",
                 memory=None,
@@ -173,17 +173,17 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 min_df=0,
                 random_state=0,
             )
-            reading = teacher.reading(corpus, None)
+            inputs = teacher.document_inputs(corpus, None)
             with (
                 cluster(n_workers, "sklearn_static._distill.teacher") as client,
                 joblib.parallel_config(backend="dask" if n_workers else "threading"),
             ):
                 meter = Meter(client)
-                teacher.of_documents(reading[:FEW])
+                teacher.embeddings(inputs[:FEW])
                 first, _ = meter.seconds()
                 meter = Meter(client)
-                teacher.of_documents(reading[FEW:])
-                add(*meter.row(name, first, len(reading) - FEW))
+                teacher.embeddings(inputs[FEW:])
+                add(*meter.row(name, first, len(inputs) - FEW))
     torch.set_num_threads(n_threads)
 
 

@@ -31,7 +31,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from tokenizers import Tokenizer
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import compose
 from sklearn_static._serve.original import Original

@@ -35,7 +35,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._serve import FastTokenizer, Pooler
 from sklearn_static._serve.composition import compose
 from sklearn_static._serve.documents import as_documents, batches

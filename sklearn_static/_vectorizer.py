@@ -107,7 +107,8 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     max_bigrams : int or None, default=30_000
         The maximum number of bigrams. Of the bigrams in at least two documents, those with the
-        highest document frequency are kept; None keeps all of these.
+        highest document frequency are kept; None keeps all of these. With ``distill_on="corpus"``,
+        the documents are those that the teacher reads.
 
     min_df : int or float, default=0
         Tokens and bigrams with a document frequency below this are dropped, which makes the
@@ -648,24 +649,22 @@ default="auto"
         if isinstance(model, StaticTable) and not corpus.is_used:
             return self._set(replace(model, tokenizer=tokenizer).quantized(self.quantize), name)
         vectors = self._vectors(model, corpus)
-        vectors = vectors.with_lsa(corpus, self._most_bigrams).pruned(corpus)
-        return self._set(vectors.to_table(tokenizer), name, vectors)
+        vectors = vectors.with_lsa(corpus, self._max_bigrams).pruned(corpus)
+        return self._set(vectors.to_table(tokenizer, self.quantize), name, vectors)
 
     def _open(self) -> "StaticTable | CachedTeacher":
         """Open a static embedding model, or a teacher, whose weights are loaded when needed."""
         from sklearn_static._distill.cached_teacher import CachedTeacher
 
-        table: StaticTable | None
         if isinstance(self.model, StaticTable):
-            table = self.model
-        else:
-            source = self._source(self.model)
-            folder = read_static(source)
-            table = None if folder is None else folder.table
-        if table is not None:
-            self._check_static(table)
-            return table
-        return CachedTeacher.open(
+            self._check_static(self.model)
+            return self.model
+        source = self._source(self.model)
+        static = read_static(source)
+        if static is not None:
+            self._check_static(static.table)
+            return static.table
+        return CachedTeacher(
             source,
             self.pooling,
             memory=self.memory,
@@ -682,7 +681,7 @@ default="auto"
         from sklearn_static._distill.corpus import read_corpus  # not needed to serve
 
         lsa_components = self.lsa_components
-        if lsa_components == "auto" and isinstance(model, StaticTable) and self._most_bigrams == 0:
+        if lsa_components == "auto" and isinstance(model, StaticTable) and self._max_bigrams == 0:
             lsa_components = 0
         corpus, tokenizer = read_corpus(
             documents,
@@ -696,7 +695,7 @@ default="auto"
         if self.verbose and IS_COMPILED and tokenizer.composition is None:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
-                "original one for 100 % of the documents, which is slower."
+                "original one for all documents, which is slower."
             )
         return corpus, tokenizer
 
@@ -705,7 +704,7 @@ default="auto"
         from sklearn_static._distill import recipes  # not needed to serve
 
         if isinstance(model, StaticTable):
-            return recipes.static_vectors(model, corpus.kept, self.quantize)
+            return recipes.static_vectors(model, corpus.kept)
         if self.distill_on == "vocabulary":
             return recipes.vocabulary_vectors(
                 model,
@@ -720,9 +719,8 @@ default="auto"
             n_components=self.n_components,
             sif_coefficient=self.sif_coefficient,
             alpha=self.alpha,
-            max_bigrams=self._most_bigrams,
+            max_bigrams=self._max_bigrams,
             max_teacher_tokens=self.max_teacher_tokens,
-            quantize=self.quantize,
         )
 
     def set_params(self, **params: Any) -> Self:
@@ -764,8 +762,8 @@ default="auto"
                 warn(f"{name}={value} has no effect without {cure}.")
 
     @property
-    def _most_bigrams(self) -> int | None:
-        """The maximum number of bigrams; None sets no limit."""
+    def _max_bigrams(self) -> int | None:
+        """The maximum number of bigrams, 0 without bigrams; None sets no limit."""
         return self.max_bigrams if self.ngram_range == (1, 2) else 0
 
     def _source(self, model: str | os.PathLike[str]) -> Source:

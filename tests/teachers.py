@@ -28,7 +28,7 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.corpus import Corpus, tokenize
-from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, compose
 from sklearn_static._serve.original import Original

@@ -43,14 +43,14 @@ def test_a_memory_whose_cache_takes_no_keywords(distill_on, bert_folder, texts):
 def test_properties_do_not_run_the_teacher(bert_folder):
     """As debuggers do."""
     source = Source(str(bert_folder), None, False, True)
-    teacher = CachedTeacher.open(
+    teacher = CachedTeacher(
         source, "auto", memory=None, device="nowhere", batch_size=2, progress=False
     )
     for name, member in vars(CachedTeacher).items():
         if isinstance(member, property):
             getattr(teacher, name)
     with pytest.raises(ValueError, match="device='nowhere' cannot be used"):
-        teacher.of_tokens(np.arange(3))
+        teacher.token_outputs(np.arange(3))
 
 
 @pytest.mark.slow

@@ -43,10 +43,10 @@ def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
 def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
     """What the teacher gives for documents."""
     source = Source(str(folder), None, False, True)
-    teacher = CachedTeacher.open(
-        source, "auto", memory=None, device="cpu", batch_size=8, progress=False
+    teacher = CachedTeacher(source, "auto", memory=None, device="cpu", batch_size=8, progress=False)
+    return teacher.embeddings(
+        teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
     )
-    return teacher.of_documents(teacher.reading(corpus_of(documents, teacher.tokenizer), None))
 
 
 class TestEmbeddings:
@@ -312,7 +312,7 @@ class TestMinDf:
         )
         fitted = vectorizer.set_params(min_df=min_df).fit(texts)
         ids = fitted.table_.vocabulary.token_ids
-        teacher = CachedTeacher.open(
+        teacher = CachedTeacher(
             Source(str(bert_folder), None, False, True),
             "auto",
             memory=None,
@@ -322,7 +322,7 @@ class TestMinDf:
         )
         tokens = teacher.vocabulary.rows(ids)
         assert 50 < len(tokens) < len(teacher.vocabulary)
-        kept = teacher.of_tokens(tokens)
+        kept = teacher.token_outputs(tokens)
         kept = kept - kept.mean(axis=0)
         _, values, axes = np.linalg.svd(kept, full_matrices=False)
         expected = kept @ axes[:8].T
@@ -373,7 +373,7 @@ class TestMinDf:
     def test_bigrams_of_kept_tokens_alone_are_kept(self, with_bigrams):
         whole = with_bigrams.table_
         tokens = np.arange(0, len(whole.vocabulary), 2)
-        vectors = static_vectors(whole, tokens, None)
+        vectors = static_vectors(whole, tokens)
         pairs = whole.bigrams.pairs
         kept = (pairs % 2 == 0).all(axis=1)
         assert 0 < np.count_nonzero(kept) < len(kept)

@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from sklearn_static._distill import ridge
-from sklearn_static._distill.ridge import fit_rows, solve_ridge
+from sklearn_static._distill.ridge import fit_vectors, solve_ridge
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, 
 def test_solution_is_accurate_whatever_the_penalty(
     penalty, exact_rows, counts, targets, monkeypatch
 ):
-    """Scaled as in `fit_rows`; no warning, which would be an error here."""
+    """Scaled as in `fit_vectors`; no warning, which would be an error here."""
     monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
     scaled = (counts * 20**-0.5).astype(np.float32)
     solution = solve_ridge(scaled, targets, penalty)
@@ -98,7 +98,7 @@ class TestFitRows:
         start = np.zeros((1000, targets.shape[1]))
 
         def fit(alpha: float) -> np.ndarray:
-            return fit_rows(counts, lengths, outputs, start, targets, alpha)
+            return fit_vectors(counts, lengths, outputs, start, targets, alpha)
 
         scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ counts
         return fit, scaled, outputs
@@ -108,7 +108,7 @@ class TestFitRows:
         shared = np.random.default_rng(3).standard_normal((12, 5))
         targets = (scaled[:, :1000] @ outputs @ shared).astype(np.float32)
         lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
-        rows = fit_rows(counts, lengths, outputs, np.zeros((1000, 5)), targets, 1e9)
+        rows = fit_vectors(counts, lengths, outputs, np.zeros((1000, 5)), targets, 1e9)
         np.testing.assert_allclose(rows[:1000], outputs @ shared, rtol=1e-2, atol=1e-2)
         np.testing.assert_allclose(rows[1000:], 0, atol=1e-5)
 
@@ -150,7 +150,7 @@ class TestFitRows:
         targets = (3 * scaled @ start + 0.5 * noise).astype(np.float32)
         errors = []
         for n in (10, len(lengths)):
-            rows = fit_rows(counts[:n], lengths[:n], outputs, start, targets[:n], 1e9)[:1000]
+            rows = fit_vectors(counts[:n], lengths[:n], outputs, start, targets[:n], 1e9)[:1000]
             scale = np.vdot(rows, start) / np.vdot(start, start)
             assert scale == pytest.approx(3, rel=0.1)
             errors.append(np.linalg.norm(rows - scale * start) / np.linalg.norm(rows))
@@ -163,6 +163,6 @@ class TestFitRows:
         outputs = np.random.default_rng(2).standard_normal((1000, 12))
         start = outputs @ np.ones((12, targets.shape[1]))
         part = slice(0, n_documents)
-        rows = fit_rows(counts[part], lengths[part], outputs, start, targets[part], 0.3)
+        rows = fit_vectors(counts[part], lengths[part], outputs, start, targets[part], 0.3)
         assert np.isfinite(rows).all()
         assert rows[:1000].any()

@@ -13,8 +13,8 @@ from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._formats.hub import Source
 from sklearn_static._formats.sentence_transformers import (
     default_prompt,
+    module_entries,
     module_kind,
-    read_modules,
 )
 
 
@@ -50,7 +50,7 @@ class TestFolder:
     def test_invalid_modules_json(self, content, tmp_path):
         write_json(tmp_path / "modules.json", content)
         with pytest.raises(ValueError, match=r"modules\.json must be a list of modules"):
-            read_modules(folder_source(tmp_path))
+            module_entries(folder_source(tmp_path))
 
     def test_the_kind_of_a_module(self):
         kind = "sentence_transformers.models.Pooling"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.inputs import Inputs, usable_tokens
-from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._distill.inputs import Inputs
+from sklearn_static._distill.requirements import import_for_fit, teacher_versions
 from sklearn_static._distill.tasks import (
     TOKENS_PER_TASK,
     Place,
@@ -25,8 +25,9 @@ from sklearn_static._distill.tasks import (
     places_of_tokens,
     tasks_of,
 )
-from sklearn_static._distill.teacher_files import Pooling, TeacherFiles, read_teacher_files
+from sklearn_static._distill.teacher_files import Pooling, read_teacher_files
 from sklearn_static._distill.token_store import TOKENS_PER_ENTRY, TokenStore
+from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._distill.workers import run_here, run_on_workers
 from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
@@ -85,14 +86,16 @@ class CachedTeacher:
 
     Parameters
     ----------
-    files : TeacherFiles
-        The teacher's files.
+    source : Source
+        Where the teacher's files are.
+    pooling : {"auto", "mean", "cls", "last"}
+        How its outputs are pooled into one vector.
     memory : "auto", None, str, os.PathLike or object with the joblib.Memory interface
         Where the outputs are cached.
     device : str or None
         The torch device; None takes the best available.
     batch_size : int
-        Documents per forward pass.
+        Inputs per forward pass; fewer if they are long.
     progress : bool
         Whether to show a progress bar on standard error.
     n_jobs : int or None, default=None
@@ -103,11 +106,21 @@ class CachedTeacher:
     ----------
     vocabulary : Vocabulary
         The tokens that can occur in a document.
+
+    Raises
+    ------
+    OSError
+        If there is no such model or a file is missing.
+    ValueError
+        If the model is of an unsupported kind.
+    ImportError
+        If torch or transformers is not installed.
     """
 
     def __init__(
         self,
-        files: TeacherFiles,
+        source: Source,
+        pooling: Pooling,
         *,
         memory: Any,
         device: str | None,
@@ -115,6 +128,8 @@ class CachedTeacher:
         progress: bool,
         n_jobs: int | None = None,
     ) -> None:
+        files = read_teacher_files(source, pooling)
+        teacher_versions()  # raises before the documents are read
         self.vocabulary: Vocabulary = usable_tokens(Original.from_tokenizer(files.tokenizer))
         self._inputs = Inputs(files, self.vocabulary)
         self._encoder = files.encoder
@@ -122,56 +137,24 @@ class CachedTeacher:
         self._batch_size = batch_size
         self._progress = progress
         self._n_jobs = n_jobs
-        folder_of_cache = cache_folder(memory)
-        self._store = Store(folder_of_cache)
-        # Another object with the joblib.Memory interface, which stores outputs itself.
-        own_way = folder_of_cache is None and not isinstance(memory, Memory)
-        self._memory = memory if own_way else None
+        self._store = Store(cache_folder(memory))
+        # Another object with the joblib.Memory interface stores outputs itself.
+        is_other = hasattr(memory, "cache") and not isinstance(memory, Memory)
+        self._memory = memory if is_other else None
         self._n_run = 0
         self._seconds_run = 0.0
 
-    @classmethod
-    def open(cls, source: Source, pooling: Pooling, **options: Any) -> "CachedTeacher":
-        """Read a teacher's files except its weights.
-
-        Parameters
-        ----------
-        source : Source
-            Where the files are.
-        pooling : {"auto", "mean", "cls", "last"}
-            How its outputs are pooled into one vector.
-        **options : Any
-            The other parameters of the class.
-
-        Returns
-        -------
-        teacher : CachedTeacher
-            The teacher.
-
-        Raises
-        ------
-        OSError
-            If there is no such model or a file is missing.
-        ValueError
-            If the model is of an unsupported kind.
-        ImportError
-            If torch or transformers is not installed.
-        """
-        files = read_teacher_files(source, pooling)
-        teacher_versions()  # raises before the documents are read
-        return cls(files, **options)
-
     @cached_property
     def tokenizer(self) -> FastTokenizer:
-        """The tokenizer, as a composition of components of the engine."""
+        """The tokenizer; the engine's equivalent of it, if there is one."""
         return FastTokenizer(self.vocabulary, composition_of(self.vocabulary.original))
 
     @property
-    def room(self) -> int | None:
+    def max_document_tokens(self) -> int | None:
         """Number of a document's own tokens that the teacher reads; None means all."""
-        return self._inputs.room
+        return self._inputs.max_document_tokens
 
-    def of_tokens(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def token_outputs(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Run the teacher on tokens, each alone in the tokenizer's template.
 
         Parameters
@@ -205,8 +188,8 @@ class CachedTeacher:
         keys = [self._key(ids[i : i + n]) for i in range(0, len(ids), n)]
         return TokenStore(self._store, keys)
 
-    def reading(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
-        """Choose the documents that the teacher reads.
+    def document_inputs(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
+        """Choose the documents that the teacher reads, and convert them to its inputs.
 
         Parameters
         ----------
@@ -217,7 +200,7 @@ class CachedTeacher:
 
         Returns
         -------
-        reading : list of ndarray of int32
+        inputs : list of ndarray of int32
             The token ids of the first documents: as many as `max_tokens` allows, at least one.
 
         Raises
@@ -228,13 +211,13 @@ class CachedTeacher:
         """
         return self._inputs.of_documents(corpus, max_tokens)
 
-    def of_documents(self, reading: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    def embeddings(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Run the teacher on documents.
 
         Parameters
         ----------
-        reading : sequence of ndarray of int32
-            The result of `reading`.
+        inputs : sequence of ndarray of int32
+            The result of `document_inputs`.
 
         Returns
         -------
@@ -242,9 +225,9 @@ class CachedTeacher:
             The outputs, scaled to unit length.
         """
         self._n_run, self._seconds_run = 0, 0.0
-        arrays = [ids[None] for ids in reading]
+        arrays = [ids[None] for ids in inputs]
         keys = [self._key(ids) for ids in arrays]
-        places = places_of_documents(reading)
+        places = places_of_documents(inputs)
         outputs = self._run(_Request("Teacher, documents", arrays, keys, places, self._store, 1))
         lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
@@ -304,8 +287,7 @@ class CachedTeacher:
     ) -> Generator[dict[Any, bytes], None, None]:
         if not tasks:
             return
-        from tqdm.auto import tqdm  # comes with transformers
-
+        tqdm = import_for_fit("tqdm.auto").tqdm
         sizes = {key: ids.size for task in tasks for key, ids in task.inputs.items()}
         n_used = n_workers(self._n_jobs)
         n_at_once = len(sizes) if n_used else request.n_at_once
@@ -374,5 +356,7 @@ class CachedTeacher:
 
     @cached_property
     def _teacher(self) -> "Teacher":
-        teacher: Teacher = import_teacher().load_teacher(self._encoder, self._device)
+        teacher: Teacher = import_for_fit("sklearn_static._distill.teacher").load_teacher(
+            self._encoder, self._device
+        )
         return teacher

@@ -16,7 +16,7 @@ from sklearn_static._serve.bigrams import Bigrams, bigram_keys
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.tokens import Tokens
 
-_LSA_COMPONENTS = 128
+_AUTO_LSA_COMPONENTS = 128
 # Number of batches of documents on which the engine is compared with the original tokenizer. Of a
 # giant document, a part is enough: the original tokenizer takes 30 times its memory.
 _TRIED_BATCHES = 10
@@ -32,9 +32,9 @@ class Corpus:
     documents : list of str
         The documents.
     tokens : Tokens
-        All their tokens, as rows of the teacher's vocabulary.
+        All their tokens, as rows of the model's vocabulary.
     kept : ndarray of int, shape (n_tokens,)
-        The row in the teacher's vocabulary of each token that gets a vector, in ascending order.
+        The row in the model's vocabulary of each token that gets a vector, in ascending order.
     known : Tokens
         The tokens that `transform` would pool, as places in `kept`.
     max_length : int or None
@@ -56,10 +56,6 @@ class Corpus:
     n_lsa: int = 0
     seed: int = 0
     _counts: dict[Bigrams | None, csr_matrix] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        """Return the number of documents."""
-        return len(self.documents)
 
     @property
     def is_used(self) -> bool:
@@ -94,10 +90,10 @@ class Corpus:
         Returns
         -------
         known : Tokens
-            `known` itself if no document is longer.
+            `known` itself if the limit makes no difference.
         """
         longest = self.tokens.lengths.max(initial=0)
-        if limit is None or longest <= limit or self.max_length == limit:
+        if limit is None or min(longest, self.max_length or longest) <= limit:
             return self.known
         return self.tokens.renumbered(self.kept).in_vocabulary(limit)
 
@@ -149,8 +145,9 @@ def read_corpus(
         have a remaining token than `lsa_components`.
     """
     if not is_used:
-        tried = list(islice(batches(documents), _TRIED_BATCHES))
-        _, tokenizer = tokenize(documents[: tried[-1].stop], tokenizer)
+        if tokenizer.composition is not None:
+            tried = list(islice(batches(documents), _TRIED_BATCHES))
+            _, tokenizer = tokenize(documents[: tried[-1].stop], tokenizer)
         nothing = Tokens.concatenated([])
         return Corpus([], nothing, np.arange(len(tokenizer.vocabulary)), nothing), tokenizer
     tokens, tokenizer = tokenize(documents, tokenizer)
@@ -173,7 +170,9 @@ def read_corpus(
         seed = int(check_random_state(random_state).randint(2**31))
     order = random_order(documents, seed)
     order = order[known.lengths[order] > 0]
-    n_lsa = min(_LSA_COMPONENTS, len(order)) if lsa_components == "auto" else int(lsa_components)
+    n_lsa = (
+        min(_AUTO_LSA_COMPONENTS, len(order)) if lsa_components == "auto" else int(lsa_components)
+    )
     if n_lsa > len(order):
         raise ValueError(
             f"lsa_components={n_lsa} must be at most {len(order)}, the number of documents in X "
@@ -278,7 +277,7 @@ def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:
     return np.array(sorted(range(len(hashed)), key=hashed.__getitem__), dtype=np.int64)
 
 
-def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None) -> Bigrams:
+def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None) -> Bigrams | None:
     """Choose the bigrams with the highest document frequency, which must be at least 2.
 
     Parameters
@@ -292,9 +291,12 @@ def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None
 
     Returns
     -------
-    bigrams : Bigrams
-        The bigrams by descending document frequency, then by the rows of their tokens.
+    bigrams : Bigrams or None
+        The bigrams by descending document frequency, then by the rows of their tokens; None if
+        `max_bigrams` is 0.
     """
+    if max_bigrams == 0:
+        return None
     rows = tokens.rows
     documents = np.repeat(np.arange(tokens.n_documents), tokens.lengths)
     within = documents[1:] == documents[:-1]

@@ -1,6 +1,5 @@
 """The teacher's inputs: single tokens and documents, between the tokenizer's special tokens."""
 
-import re
 from functools import cached_property
 from itertools import chain
 
@@ -10,44 +9,7 @@ from numpy.typing import NDArray
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.teacher_files import TeacherFiles
 from sklearn_static._serve.documents import batches
-from sklearn_static._serve.original import Original, token_ids, unknown_id
 from sklearn_static._serve.vocabulary import Vocabulary
-
-# Slots that the tokenizer's authors left free; the teacher was never trained on them.
-_UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>")
-
-
-def usable_tokens(original: Original) -> Vocabulary:
-    """Select the tokens that can occur in a document, in the tokenizer's order.
-
-    Special tokens, the unknown token and unused slots are excluded.
-
-    Parameters
-    ----------
-    original : Original
-        The tokenizer.
-
-    Returns
-    -------
-    vocabulary : Vocabulary
-        The selected tokens, by ascending id, with a tokenizer that neither truncates nor pads.
-
-    Raises
-    ------
-    ValueError
-        If no token remains.
-    """
-    state = original.state
-    id_of = token_ids(state)
-    left_out = {token["id"] for token in state["added_tokens"] if token["special"]}
-    left_out |= {unknown_id(state)} - {None}
-    # The first condition alone is many times as fast.
-    left_out |= {id_of[token] for token in id_of if "unused" in token and _UNUSED.fullmatch(token)}
-    ids = np.fromiter(id_of.values(), dtype=np.int32, count=len(id_of))
-    kept = np.setdiff1d(ids, np.fromiter(left_out, dtype=np.int32))
-    if not len(kept):
-        raise ValueError("The tokenizer has no token that can occur in a document.")
-    return Vocabulary(original, kept)
 
 
 class Inputs:
@@ -138,7 +100,7 @@ class Inputs:
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
         """Return the ids of the prompt and each document, truncated as the teacher does."""
-        n_read, prompt = self._n_between, self._files.prompt
+        n_read, prompt = self._max_between, self._files.prompt
         ids_of = {}
         if not prompt:
             for i in range(batch.start, batch.stop):
@@ -153,19 +115,21 @@ class Inputs:
         return [ids_of[i] for i in range(batch.start, batch.stop)]
 
     @property
-    def room(self) -> int | None:
+    def max_document_tokens(self) -> int | None:
         """Number of a document's own tokens that the teacher reads; None means all."""
-        if self._n_between is None:
+        if self._max_between is None:
             return None
         prompt_ids, _ = self._vocabulary.encode([self._files.prompt])
-        return max(self._n_between - len(prompt_ids), 0)
+        return max(self._max_between - len(prompt_ids), 0)
 
     @cached_property
-    def _n_between(self) -> int | None:
+    def _max_between(self) -> int | None:
         """Maximum number of tokens between the special tokens; None means no limit."""
-        longest = self._files.max_seq_length
+        max_seq_length = self._files.max_seq_length
         prefix, suffix = self._template
-        return None if longest is None else max(longest - len(prefix) - len(suffix), 0)
+        if max_seq_length is None:
+            return None
+        return max(max_seq_length - len(prefix) - len(suffix), 0)
 
     @cached_property
     def _template(self) -> tuple[list[int], list[int]]:

@@ -73,7 +73,7 @@ def with_lsa_columns(
     counts : csr_matrix of float32, shape (n_documents, n_rows)
         How often each row occurs in each document.
     n_components : int
-        Number of columns to append; may be 0.
+        Number of columns to append.
     seed : int
         Seed of the solver.
 
@@ -82,8 +82,6 @@ def with_lsa_columns(
     rows : ndarray of float32, shape (n_rows, n_semantic + n_components)
         The rows with LSA columns appended last.
     """
-    if n_components == 0:
-        return rows
     columns = lsa_columns(counts, n_components, seed)
     norms = [np.linalg.norm(counts @ part, axis=1).mean() for part in (rows, columns)]
     if norms[1] > 0:

@@ -17,7 +17,7 @@ from sklearn_static._distill.components import (
     zipf_probabilities,
 )
 from sklearn_static._distill.corpus import Corpus, count, most_frequent_bigrams
-from sklearn_static._distill.ridge import fit_rows
+from sklearn_static._distill.ridge import fit_vectors
 from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._distill.token_vectors import TokenVectors
 from sklearn_static._serve.bigrams import Bigrams
@@ -28,9 +28,7 @@ from sklearn_static._warnings import warn
 _FIRST_TOKENS = 1024
 
 
-def static_vectors(
-    static: StaticTable, tokens: NDArray[np.integer[Any]], quantize: Quantize
-) -> TokenVectors:
+def static_vectors(static: StaticTable, tokens: NDArray[np.integer[Any]]) -> TokenVectors:
     """Select vectors of a static embedding model.
 
     Parameters
@@ -39,8 +37,6 @@ def static_vectors(
         The model.
     tokens : ndarray of int, shape (n_tokens,)
         The rows of the tokens to keep, in ascending order.
-    quantize : {"float16", "int8"} or None
-        How the vectors will be stored.
 
     Returns
     -------
@@ -56,7 +52,10 @@ def static_vectors(
         new_row = (np.cumsum(kept[:n_tokens]) - 1).astype(np.int32)
         bigrams = Bigrams(new_row[bigrams.pairs[kept[n_tokens:]]], len(tokens))
     vectors = static.vectors() if kept.all() else static.vectors(np.flatnonzero(kept))
-    return TokenVectors(tokens, vectors, quantize, bigrams)
+    stored_as: Quantize = None
+    if static.stored.dtype != np.float32:
+        stored_as = "int8" if static.stored.dtype == np.int8 else "float16"
+    return TokenVectors(tokens, vectors, bigrams, stored_as=stored_as)
 
 
 def vocabulary_vectors(
@@ -80,7 +79,7 @@ def vocabulary_vectors(
     sif_coefficient : float or None
         The coefficient of the weights; None gives all tokens the weight 1.
     quantize : {"float16", "int8"} or None
-        How the vectors will be stored.
+        How the vectors will be stored, which limits their values.
 
     Returns
     -------
@@ -96,7 +95,7 @@ def vocabulary_vectors(
     check_sif_coefficient(sif_coefficient, probabilities, quantize)
     vectors, shares = pca(_token_outputs(teacher, kept, n_components), n_components)
     vectors = _weighted(vectors, probabilities, sif_coefficient)
-    return TokenVectors(kept, vectors.astype(np.float32), quantize, explained_variance_ratio=shares)
+    return TokenVectors(kept, vectors.astype(np.float32), explained_variance_ratio=shares)
 
 
 def corpus_vectors(
@@ -108,7 +107,6 @@ def corpus_vectors(
     alpha: float,
     max_bigrams: int | None,
     max_teacher_tokens: int | None,
-    quantize: Quantize,
 ) -> TokenVectors:
     """Fit token vectors to the teacher's embeddings of documents, smoothed and scaled.
 
@@ -129,8 +127,6 @@ def corpus_vectors(
         The maximum number of bigrams; None sets no limit.
     max_teacher_tokens : int or None
         The maximum number of tokens that the teacher reads; None sets no limit.
-    quantize : {"float16", "int8"} or None
-        How the vectors will be stored.
 
     Returns
     -------
@@ -152,12 +148,13 @@ def corpus_vectors(
     """
     kept, n_tokens = corpus.kept, len(corpus.kept)
     probabilities = zipf_probabilities(len(teacher.vocabulary))[kept]
+    # The fit scales the vectors anyway, so that float16 sets no limit to the weights.
     check_sif_coefficient(sif_coefficient, probabilities, None)
-    reading = teacher.reading(corpus, max_teacher_tokens)
+    inputs = teacher.document_inputs(corpus, max_teacher_tokens)
     # The teacher truncates long documents; only the part that it reads can explain an embedding.
-    limit = min((n for n in (teacher.room, corpus.max_length) if n is not None), default=None)
+    limit = teacher.max_document_tokens
     known = corpus.known_among(limit)
-    read = known.first(len(reading))
+    read = known.first(len(inputs))
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
@@ -165,38 +162,39 @@ def corpus_vectors(
             "larger maximum length."
         )
     token_outputs = centered(_token_outputs(teacher, kept, n_components))
-    embeddings = teacher.of_documents(reading)
+    embeddings = teacher.embeddings(inputs)
     n_distinct = len(set(corpus.documents))
-    n_read = len(set(corpus.documents[: len(reading)]))
+    n_read = len(set(corpus.documents[: len(inputs)]))
     if n_read < n_distinct:
         warn(
             f"The teacher read {n_read} of {n_distinct} distinct documents, limited by "
             f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_distinct - n_read)}."
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
-    bigrams = None if max_bigrams == 0 else most_frequent_bigrams(read, n_tokens, max_bigrams)
+    bigrams = most_frequent_bigrams(read, n_tokens, max_bigrams)
+    # The LSA features need the same counts, unless long documents are truncated here.
     if known is corpus.known:
-        counts = corpus.counts(bigrams)[: len(reading)]
+        counts = corpus.counts(bigrams)[: len(inputs)]
     else:
         counts = count(read, n_tokens, bigrams)
     n_fitted = np.count_nonzero(shares)
     scales = column_scales(shares, len(embeddings))
     targets = smoothed(embeddings @ directions[:, :n_fitted]) * scales[:n_fitted]
     start = _weighted(token_outputs @ directions * scales, probabilities, sif_coefficient)
-    vectors = fit_rows(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
+    vectors = fit_vectors(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
-    return TokenVectors(kept, vectors, quantize, bigrams, shares)
+    return TokenVectors(kept, vectors, bigrams, shares)
 
 
 def _token_outputs(
     teacher: CachedTeacher, kept: NDArray[np.integer[Any]], n_components: float | None
 ) -> NDArray[np.float32]:
     """Run the teacher on tokens; raise after the first ones if `n_components` is too large."""
-    first = teacher.of_tokens(kept[:_FIRST_TOKENS])
+    first = teacher.token_outputs(kept[:_FIRST_TOKENS])
     check_n_components(n_components, first.shape[1])
     rest = kept[_FIRST_TOKENS:]
-    return np.concatenate([first, teacher.of_tokens(rest)]) if len(rest) else first
+    return np.concatenate([first, teacher.token_outputs(rest)]) if len(rest) else first
 
 
 def _weighted(

@@ -13,13 +13,18 @@ _INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
 _SERVING = "(A fitted vectorizer needs neither torch nor transformers.)"
 
 
-def import_teacher() -> ModuleType:
-    """Import the module that runs a teacher.
+def import_for_fit(name: str) -> ModuleType:
+    """Import a module that needs packages which may not be installed.
+
+    Parameters
+    ----------
+    name : str
+        The full name of the module.
 
     Returns
     -------
     module : module
-        `sklearn_static._distill.teacher`.
+        The module.
 
     Raises
     ------
@@ -28,7 +33,7 @@ def import_teacher() -> ModuleType:
     """
     versions = teacher_versions()
     try:
-        return import_module("sklearn_static._distill.teacher")
+        return import_module(name)
     except ModuleNotFoundError as error:
         raise ImportError(
             f"fit needs {error.name}, which is not installed: {_INSTALL}. {_SERVING}"

@@ -28,7 +28,7 @@ _SINGLE_PRECISION = 1e-5
 _Array = NDArray[np.floating[Any]]
 
 
-def fit_rows(
+def fit_vectors(
     counts: csr_matrix,
     lengths: NDArray[np.int64],
     outputs: NDArray[np.float64],

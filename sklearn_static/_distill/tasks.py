@@ -54,10 +54,11 @@ def places_of_tokens(tokens: NDArray[np.integer[Any]]) -> list[Place]:
 
 
 def places_of_documents(inputs: Iterable[NDArray[Any]]) -> list[Place]:
-    """Assign documents to tasks: documents of one length, the longest ones first.
+    """Assign documents to tasks: documents of one length, which need no padding.
 
-    Documents of one length need no padding. A batch holds few long documents, so those of one
-    length are divided into several tasks, by a hash.
+    The longest ones come first: if memory does not suffice, that shows at once, and the time left
+    is not underestimated. A batch holds few long documents, so those of one length are divided by a
+    hash into about as many tasks as they need batches.
     """
     return [Place(-len(ids), crc32(ids.tobytes()) % (1 + len(ids) // 16)) for ids in inputs]
 

@@ -1,4 +1,8 @@
-"""The files of a teacher except its weights; needs no torch."""
+"""The files of a teacher except its weights; needs torch only without a tokenizer.json.
+
+Read are the files of sentence-transformers (see `_formats.sentence_transformers`), config.json,
+tokenizer_config.json and tokenizer.json; `teacher` reads the weights.
+"""
 
 import fnmatch
 import hashlib
@@ -11,12 +15,12 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
-from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._distill.requirements import import_for_fit, teacher_versions
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     Modules,
     default_prompt,
-    read_encoder,
+    read_modules,
     transformer_settings,
 )
 
@@ -27,12 +31,12 @@ _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 # Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
 # In addition to config.json, a transformer needs one file of each kind.
-_INDISPENSABLE = {
+_REQUIRED_FILES = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
     "weights": ["model.safetensors", "*.safetensors", "*.bin"],
 }
 # Files that can change an output; exports to other runtimes are in folders of their own.
-_TELLING_FILES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
+_HASHED_SUFFIXES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Encoder:
                 facts += [
                     f"{path}/{file.name} {_digest(file)}"
                     for file in files
-                    if file.suffix in _TELLING_FILES and file.is_file()
+                    if file.suffix in _HASHED_SUFFIXES and file.is_file()
                 ]
         else:
             facts.append(f"{self.source.model} {self._commit}")
@@ -168,7 +172,7 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     ValueError
         If the folder has an unsupported module or setting.
     """
-    modules = read_encoder(source)
+    modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
     settings, prompt = {}, ""
     if modules is None:
@@ -185,7 +189,7 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     return TeacherFiles(
         Encoder(source, path, modes, modules.dense_paths),
         _read_tokenizer(source, path, tokenizer_settings, settings),
-        _longest_input(config, tokenizer_settings, settings),
+        _max_seq_length(config, tokenizer_settings, settings),
         prompt,
         modules.pools_prompt,
         tokenizer_settings.get("truncation_side") == "left",
@@ -196,7 +200,7 @@ def _check_complete(model: str, path: str) -> None:
     """Raise if a local transformer lacks a file, before torch is imported."""
     folder = os.path.join(model, path)
     names = os.listdir(folder)
-    for kind, patterns in _INDISPENSABLE.items():
+    for kind, patterns in _REQUIRED_FILES.items():
         if not any(fnmatch.filter(names, pattern) for pattern in patterns):
             raise OSError(
                 f"model={model!r} is a local folder without a complete model: {folder} has no "
@@ -214,7 +218,9 @@ def _read_tokenizer(
     """
     file = source.path(join(path, "tokenizer.json"))
     if file is None:
-        tokenizer: Tokenizer = import_teacher().build_tokenizer(source, path)
+        tokenizer: Tokenizer = import_for_fit("sklearn_static._distill.teacher").build_tokenizer(
+            source, path
+        )
     else:
         tokenizer = Tokenizer.from_file(file)
         as_configured = tokenizer_settings.get("do_lower_case")
@@ -228,7 +234,7 @@ def _read_tokenizer(
     return tokenizer
 
 
-def _longest_input(
+def _max_seq_length(
     config: dict[str, Any], tokenizer_settings: dict[str, Any], settings: dict[str, Any]
 ) -> int | None:
     """Return the number of tokens to which the teacher truncates, None for no limit."""

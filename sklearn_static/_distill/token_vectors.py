@@ -21,25 +21,25 @@ class TokenVectors:
     Attributes
     ----------
     kept : ndarray of int, shape (n_tokens,)
-        The row in the teacher's vocabulary of each token, in ascending order.
+        The row in the model's vocabulary of each token, in ascending order.
     vectors : ndarray of float32, shape (n_tokens + n_bigrams, n_features)
         One vector per token, then one per bigram.
-    quantize : {"float16", "int8"} or None
-        How the vectors will be stored.
     bigrams : Bigrams or None
         The bigrams.
     explained_variance_ratio : ndarray of float64, shape (n_components,), or None
         Share of the variance that each component explains; None if nothing was reduced.
     n_lsa : int
         Number of LSA features, which are the last ones.
+    stored_as : {"float16", "int8"} or None
+        How a static embedding model stores them; None is float32.
     """
 
     kept: NDArray[np.integer[Any]]
     vectors: NDArray[np.float32]
-    quantize: Quantize
     bigrams: Bigrams | None = None
     explained_variance_ratio: NDArray[np.float64] | None = None
     n_lsa: int = 0
+    stored_as: Quantize = None
 
     @property
     def n_components(self) -> int:
@@ -65,9 +65,10 @@ class TokenVectors:
         if not corpus.n_lsa:
             return self
         vectors, bigrams = self.vectors, self.bigrams
-        if bigrams is None and max_bigrams != 0:
+        if bigrams is None:
             bigrams = most_frequent_bigrams(corpus.known, len(self.kept), max_bigrams)
-            vectors = np.pad(vectors, ((0, len(bigrams)), (0, 0)))
+            n_bigrams = 0 if bigrams is None else len(bigrams)
+            vectors = np.pad(vectors, ((0, n_bigrams), (0, 0))) if n_bigrams else vectors
         vectors = with_lsa_columns(vectors, corpus.counts(bigrams), corpus.n_lsa, corpus.seed)
         return replace(self, vectors=vectors, bigrams=bigrams, n_lsa=corpus.n_lsa)
 
@@ -82,13 +83,15 @@ class TokenVectors:
         kept[:n_tokens] = True
         return replace(self, vectors=self.vectors[kept], bigrams=bigrams)
 
-    def to_table(self, tokenizer: FastTokenizer) -> StaticTable:
+    def to_table(self, tokenizer: FastTokenizer, quantize: Quantize) -> StaticTable:
         """Store the vectors.
 
         Parameters
         ----------
         tokenizer : FastTokenizer
-            The teacher's tokenizer, with its whole vocabulary.
+            The model's tokenizer, with its whole vocabulary.
+        quantize : {"float16", "int8"} or None
+            How to store them; None means as `stored_as`.
 
         Returns
         -------
@@ -104,4 +107,6 @@ class TokenVectors:
         if len(self.kept) < len(whole):
             vocabulary = Vocabulary(whole.original, whole.token_ids[self.kept])
             tokenizer = FastTokenizer(vocabulary, tokenizer.composition)
-        return StaticTable.from_vectors(tokenizer, self.vectors, self.quantize, self.bigrams)
+        return StaticTable.from_vectors(
+            tokenizer, self.vectors, quantize or self.stored_as, self.bigrams
+        )

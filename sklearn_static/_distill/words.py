@@ -11,7 +11,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
 from sklearn_static._distill.components import pca, sif_weights, zipf_probabilities
-from sklearn_static._distill.inputs import usable_tokens
+from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._formats.word_vectors import WordVectors, read_words
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import composition_of

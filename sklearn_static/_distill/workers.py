@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
-from sklearn_static._distill.requirements import import_teacher, teacher_versions
+from sklearn_static._distill.requirements import import_for_fit, teacher_versions
 from sklearn_static._distill.teacher_files import Encoder
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run_on_workers(
     device : str or None
         The torch device of each worker.
     batch_size : int
-        Documents per forward pass.
+        Inputs per forward pass; fewer if they are long.
     n_workers : int
         Number of workers.
 
@@ -117,7 +117,7 @@ def run_here(
     inputs : sequence of ndarray of int, each of shape (n, length)
         Token ids; inputs of equal length should be adjacent.
     batch_size : int
-        Documents per forward pass.
+        Inputs per forward pass; fewer if they are long.
 
     Yields
     ------
@@ -191,5 +191,7 @@ def _load(fingerprint: str, device: str | None, encoder: Encoder) -> "Teacher":
             f"or different package versions than the caller: the worker has {versions}. Both must "
             "be the same on all machines."
         )
-    teacher: Teacher = import_teacher().load_teacher(encoder, device)
+    teacher: Teacher = import_for_fit("sklearn_static._distill.teacher").load_teacher(
+        encoder, device
+    )
     return teacher

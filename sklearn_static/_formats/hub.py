@@ -15,7 +15,7 @@ from sklearn_static._warnings import warn
 # How long to wait for the Hub to return the commit of a model, and how long its answer, or a
 # timeout, stays valid: the fits of a search must not ask and wait each time.
 _SECONDS_TO_ANSWER = 3.0
-_SECONDS_TO_COUNT = 60.0
+_SECONDS_VALID = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Source:
             return _Answer(None, "local_files_only=True", is_chosen=True)
         if constants.HF_HUB_OFFLINE:
             return _Answer(None, "the environment variable HF_HUB_OFFLINE is set", is_chosen=True)
-        return _ask_hub(self.model, self.revision, int(time.monotonic() // _SECONDS_TO_COUNT))
+        return _ask_hub(self.model, self.revision, int(time.monotonic() // _SECONDS_VALID))
 
     def path(self, filename: str) -> str | None:
         """Find a file, and download it if necessary.
@@ -178,8 +178,8 @@ class Source:
             # By the name of the branch, for which the client's cache then records the commit.
             return hf_hub_download(self.model, filename, revision=self.revision)
         except Exception as error:  # its class depends on the HTTP library of the client
-            is_silent = isinstance(error, LocalEntryNotFoundError)
-            if isinstance(error, EntryNotFoundError) and not is_silent:
+            is_unreachable = isinstance(error, LocalEntryNotFoundError)
+            if isinstance(error, EntryNotFoundError) and not is_unreachable:
                 return None
             raise self._not_loaded(filename, _in_a_line(error)) from error
 

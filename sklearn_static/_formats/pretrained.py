@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     default_prompt,
+    module_entries,
     module_kind,
-    read_modules,
 )
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, composition_of
@@ -91,7 +91,7 @@ def _layout(source: Source) -> _Layout | None:
         or ("model_type" not in config and "apply_zipf" in config)
     ):
         return _Layout("", "embeddings", bool(config.get("normalize", False)))
-    modules = read_modules(source)
+    modules = module_entries(source)
     if modules is None:
         return None
     kinds = [module_kind(module) for module in modules]
@@ -298,7 +298,7 @@ def _check_tensors(
         )
     if dtypes.get("mapping", "I64") not in _INTEGERS:
         raise ValueError(f"{file}: mapping must hold integers, got {dtypes['mapping']}.")
-    if dtypes.get("weights", "F32") not in _DTYPES:
+    if dtypes.get("weights", "F32") not in _DTYPES - {"I8"}:
         raise ValueError(f"{file}: weights must hold floats, got {dtypes['weights']}.")
 
 

@@ -23,7 +23,7 @@ _TRANSFORMER_SETTINGS = [
 ]
 
 
-def read_modules(source: Source) -> list[dict[str, str]] | None:
+def module_entries(source: Source) -> list[dict[str, str]] | None:
     """Read modules.json, which lists the modules of a sentence-transformer.
 
     Parameters
@@ -144,7 +144,7 @@ class Modules:
     pools_prompt: bool = True
 
 
-def read_encoder(source: Source) -> Modules | None:
+def read_modules(source: Source) -> Modules | None:
     """Read the modules of a sentence-transformer.
 
     Parameters
@@ -162,7 +162,7 @@ def read_encoder(source: Source) -> Modules | None:
     ValueError
         If a module or their order is unsupported.
     """
-    modules = read_modules(source)
+    modules = module_entries(source)
     if modules is None:
         return None
     modes: tuple[str, ...] = ("mean",)
