@@ -261,6 +261,7 @@ class TestFeatures:
         vectors *= 10.0 ** rng.integers(-7, 2, (len(vectors), 1))  # including subnormal float16
         return StaticTable.from_vectors(engine(words), vectors, quantize, pairs)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("family", ["bert", "roberta"])
     @pytest.mark.parametrize("norm", ["l2", None])
     @pytest.mark.parametrize("max_length", [None, 1, 7, 2**70])

@@ -46,6 +46,7 @@ def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, 
     assert relative_error(solve_ridge(counts, targets, penalty), expected.coef_.T) < 3e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact_rows", [16, 1024])
 @pytest.mark.parametrize("penalty", [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0])
 def test_solution_is_accurate_whatever_the_penalty(
@@ -58,6 +59,7 @@ def test_solution_is_accurate_whatever_the_penalty(
     assert relative_error(solution, exact_solution(scaled, targets, penalty)) < 3e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", [1, 10, 60, 200])
 @pytest.mark.parametrize("penalty", [1e-12, 1e-9, 1e-6, 1e-3, 1.0])
 def test_inaccurate_solution_always_warns(penalty, iterations, counts, targets, monkeypatch):
