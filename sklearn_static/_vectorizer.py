@@ -1,6 +1,7 @@
 """The estimator: its parameters, `fit` and `transform`, which delegate to other modules."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
@@ -63,10 +64,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
     model : str, os.PathLike or StaticTable, default="sentence-transformers/all-MiniLM-L6-v2"
         Hub name or local folder of the teacher, a sentence-transformer or a plain transformers
         encoder. If it is a static embedding model of model2vec or sentence-transformers instead,
-        there is nothing to distill: `fit` loads it at its own dimension. `n_components` must then
-        be the default, None or that dimension, `distill_on` must be "vocabulary", and the other
-        parameters of the distillation are ignored. A leading ``~`` is expanded. `from_vectors` sets
-        a `StaticTable` here.
+        there is nothing to distill: `fit` loads it. `distill_on` must then be "vocabulary", and the
+        other parameters of the distillation, except `n_components`, are ignored. A leading ``~`` is
+        expanded. `from_vectors` sets a `StaticTable` here.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
@@ -82,8 +82,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         most the teacher's dimension. A float in (0, 1) selects the smallest number that explains
         this share of the variance; None keeps the teacher's dimension (rotated, not reduced).
         If the documents span fewer directions, the remaining components are those of the outputs
-        for tokens. A static embedding model is never reduced: the default 256 then means its own
-        dimension, and any other number raises an error.
+        for tokens. Of a static embedding model, an int keeps the first components, as is usual for
+        models that were trained for it (Matryoshka representation learning); None and the default
+        256 keep all.
 
     lsa_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
@@ -279,6 +280,8 @@ default="auto"
     (4, 68)
     """
 
+    # skrub then passes one column at a time.
+    __single_column_transformer__ = True
     # scikit-learn's HTML representation links to this page.
     _doc_link_module = "sklearn_static"
     _doc_link_template = (
@@ -597,6 +600,12 @@ default="auto"
         features : ndarray of float32, shape (n_documents, n_features)
             The same as ``fit(X).transform(X)``.
         """
+        own, base = type(self), StaticEmbeddingVectorizer
+        if own.fit is not base.fit or own.transform is not base.transform:
+            # Of a subclass, both must see what `fit_transform` would leave out.
+            X = list(X) if isinstance(X, Iterator) else X
+            features: NDArray[np.float32] = self.fit(X, y).transform(X)
+            return features
         documents = as_documents(X, missing=self.missing)
         return self._fit(documents, column_name(X))._transform(documents)
 
@@ -657,13 +666,11 @@ default="auto"
         from sklearn_static._distill.cached_teacher import CachedTeacher
 
         if isinstance(self.model, StaticTable):
-            self._check_static(self.model)
-            return self.model
+            return self._static(self.model)
         source = self._source(self.model)
         static = read_static(source)
         if static is not None:
-            self._check_static(static.table)
-            return static.table
+            return self._static(static.table)
         return CachedTeacher(
             source,
             self.pooling,
@@ -774,22 +781,26 @@ default="auto"
             self.local_files_only,
         )
 
-    def _check_static(self, table: StaticTable) -> None:
+    def _static(self, table: StaticTable) -> StaticTable:
+        """Check the parameters for a static embedding model, and truncate its vectors."""
         if self.distill_on != "vocabulary":
             raise ValueError(
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static embedding "
                 "model; set distill_on='vocabulary' or pass a sentence-transformer."
             )
-        if self.n_components not in (None, _DEFAULT_COMPONENTS, table.n_components):
+        if self.n_components in (None, _DEFAULT_COMPONENTS):
+            return table
+        if self.n_components % 1 or self.n_components > table.n_components:
             raise ValueError(
-                f"n_components={self.n_components} must be None or {table.n_components}, the "
-                "dimension of the static embedding model, which is not reduced; a PCA or "
-                "TruncatedSVD after the vectorizer reduces the features."
+                f"n_components={self.n_components} must be None or an int up to "
+                f"{table.n_components}, the dimension of the static embedding model, whose first "
+                "components are kept."
             )
+        return table.truncated(int(self.n_components))
 
     def _load(self, table: StaticTable) -> Self:
         """Load a static embedding model without documents."""
-        self._check_static(table)
+        table = self._static(table)
         for name, needs_documents in (
             ("lsa_components", self.lsa_components not in ("auto", 0)),
             ("min_df", self.min_df > 0),

@@ -1,3 +1,5 @@
+from enum import Enum
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -105,3 +107,12 @@ def test_nulls_of_each_library(column):
 def test_many_nulls_are_counted_and_the_first_are_named():
     with pytest.raises(ValueError, match=r"10 missing values, in rows 0, 1, 2, 3, 4, \.\.\.;"):
         as_documents([None] * 10)
+
+
+def test_a_str_enum_is_read_by_its_value():
+    class Word(str, Enum):  # noqa: UP042 (whose str is not its value)
+        CAT = "a cat"
+
+    documents = as_documents([Word.CAT, "a dog"])
+    assert documents == ["a cat", "a dog"]
+    assert {type(document) for document in documents} == {str}

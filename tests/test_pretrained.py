@@ -255,9 +255,28 @@ print(vectorizer.transform(["the list"]).shape,
         assert vectorizer.n_components_ == 8
         assert vectorizer.n_components == 256
 
-    @pytest.mark.parametrize("n_components", [4, 9, 0.5])
+    @pytest.mark.parametrize("quantize", [None, "int8"])
+    def test_the_first_components_are_kept(self, quantize, folder, texts):
+        whole = StaticEmbeddingVectorizer.from_pretrained(folder, quantize=quantize)
+        part = StaticEmbeddingVectorizer.from_pretrained(folder, quantize=quantize, n_components=3)
+        expected = whole.transform(texts)[:, :3]
+        expected /= np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-9)
+        np.testing.assert_allclose(part.transform(texts), expected, atol=1e-2 if quantize else 1e-6)
+        fitted = StaticEmbeddingVectorizer(folder, n_components=3, lsa_components=0).fit(texts)
+        assert fitted.n_components_ == 3
+        np.testing.assert_array_equal(
+            fitted.vectors_, whole.set_params(quantize=None).fit(texts).vectors_[:, :3]
+        )
+
+    @pytest.mark.parametrize("quantize", ["int8", "float16"])
+    def test_a_selection_of_tokens_is_stored_as_the_model_is(self, quantize, folder, texts):
+        whole = StaticEmbeddingVectorizer.from_pretrained(folder, quantize=quantize)
+        table = whole.set_params(min_df=2, lsa_components=3, model=whole.table_).fit(texts).table_
+        assert table.stored.dtype == quantize
+
+    @pytest.mark.parametrize("n_components", [9, 0.5])
     def test_other_components(self, n_components, folder):
-        message = f"n_components={n_components} must be None or 8, the dimension of the static emb"
+        message = f"n_components={n_components} must be None or an int up to 8, the dimension of t"
         with pytest.raises(ValueError, match=message):
             StaticEmbeddingVectorizer(folder, n_components=n_components, lsa_components=0).fit(
                 ["a"]

@@ -378,3 +378,25 @@ class TestInScikitLearn:
             is bert_folder
         )
         assert isinstance(bert_folder, Path)
+
+
+class Shouting(StaticEmbeddingVectorizer):
+    """A subclass that changes what is transformed."""
+
+    def transform(self, X):
+        return super().transform([document.upper() for document in X])
+
+
+class Whispering(StaticEmbeddingVectorizer):
+    """A subclass that changes what is fitted."""
+
+    def fit(self, X, y=None):
+        return super().fit([document.lower() for document in X], y)
+
+
+@pytest.mark.parametrize("cls", [Shouting, Whispering])
+def test_a_subclass_trains_on_the_features_with_which_it_predicts(cls, bert_folder):
+    documents = ["A List of names", "RETURN the Value", "names"]
+    vectorizer = cls(bert_folder, n_components=8, distill_on="corpus")
+    features = vectorizer.fit_transform(iter(documents))
+    np.testing.assert_array_equal(features, clone(vectorizer).fit(documents).transform(documents))

@@ -53,6 +53,16 @@ def test_sources(given, tmp_path):
     assert list(vectorizer.vocabulary_) == WORDS
 
 
+@pytest.mark.parametrize("words", [{*WORDS}, frozenset(WORDS), dict.fromkeys(WORDS).keys()])
+def test_words_without_an_order_are_refused(words):
+    """The order of a set, and so the vector of each word, changes with the hash seed."""
+    if isinstance(words, set | frozenset):
+        with pytest.raises(TypeError, match="words and vectors must have an order, got a set"):
+            StaticEmbeddingVectorizer.from_vectors(words, VECTORS)
+    else:
+        StaticEmbeddingVectorizer.from_vectors(words, VECTORS)
+
+
 def test_case_counts_if_asked_for():
     vectorizer = from_vectors(["Cat", "cat"], VECTORS[:2], lowercase=False, norm=None)
     np.testing.assert_array_equal(vectorizer.transform(["Cat", "cat"]), VECTORS[:2])

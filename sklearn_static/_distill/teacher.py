@@ -66,6 +66,15 @@ class Teacher:
     pooling: tuple[str, ...]
     dense: nn.Sequential
 
+    @property
+    def _n_known(self) -> int | None:
+        """Number of ids; None if a class that comes with the model does not say it."""
+        try:
+            embeddings: Any = self.transformer.get_input_embeddings()
+            return int(embeddings.num_embeddings)
+        except (NotImplementedError, AttributeError):
+            return None
+
     def outputs(self, input_ids: NDArray[np.integer[Any]], batch_size: int) -> NDArray[np.float32]:
         """Run the teacher on inputs of equal length.
 
@@ -87,8 +96,8 @@ class Teacher:
         ValueError
             If an id exceeds the transformer's vocabulary, or if an output is not finite.
         """
-        n_known = self.transformer.get_input_embeddings().num_embeddings
-        if input_ids.max() >= n_known:
+        n_known = self._n_known
+        if n_known is not None and input_ids.max() >= n_known:
             raise ValueError(
                 f"The tokenizer has token id {input_ids.max()}, but the transformer has only "
                 f"{n_known} tokens: they do not belong together."

@@ -70,6 +70,11 @@ def _words_and_vectors(words: Any, vectors: Any) -> tuple[list[str], NDArray[np.
     if vectors is not None:
         if isinstance(words, str | os.PathLike):
             raise ValueError("words must be a sequence if vectors are given, got a file.")
+        if isinstance(words, set | frozenset) or isinstance(vectors, set | frozenset):
+            raise TypeError(
+                "words and vectors must have an order, got a set: its order changes from process "
+                "to process; pass lists."
+            )
         return list(words), np.asarray(vectors, dtype=np.float32)
     if isinstance(words, str | os.PathLike):
         return _read(Path(words))

@@ -171,7 +171,7 @@ def _checked_documents(items: list[Any], missing: str) -> list[str]:
     missing_rows = []
     for row, item in enumerate(items):
         if isinstance(item, str):
-            documents.append(str(item))
+            documents.append(str.__str__(item))  # of a str Enum the value, as TfidfVectorizer does
         elif _is_null(item):
             documents.append("")
             missing_rows.append(row)

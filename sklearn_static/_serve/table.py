@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -137,6 +137,23 @@ class StaticTable:
         if quantize is None:
             return self
         return StaticTable.from_vectors(self.tokenizer, self.vectors(), quantize, self.bigrams)
+
+    def truncated(self, n_components: int) -> "StaticTable":
+        """Keep the first columns only.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of columns to keep.
+
+        Returns
+        -------
+        table : StaticTable
+            A new table, or this one if it has no more columns.
+        """
+        if n_components >= self.n_components:
+            return self
+        return replace(self, stored=self.stored[:, :n_components])
 
     @property
     def vocabulary(self) -> Vocabulary:
