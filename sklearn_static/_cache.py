@@ -23,6 +23,8 @@ _KEPT_SHARE = 0.8
 _FILE = "outputs.sqlite"
 _KEYS_PER_QUERY = 900  # older versions of SQLite allow 999
 _SECONDS_TO_WAIT = 60.0  # for another process's transaction
+_SECONDS_UNTIL_WARNING = 30.0  # that another process holds a lock
+_SECONDS_TO_WAIT_FOR_LOCK = 600.0
 _SECONDS_PER_DAY = 86_400
 _LOCKS = 1024
 
@@ -222,7 +224,14 @@ class Store:
         Yields
         ------
         held : bool
-            Whether the lock is held; always True if `wait` or if there is no folder.
+            Whether to do the task; always True if `wait` or if there is no folder. A process that
+            holds the lock for ten minutes, because it was suspended for example, is not waited for
+            any longer: the task is then done twice.
+
+        Warns
+        -----
+        UserWarning
+            If another process holds the lock for a while.
         """
         from filelock import FileLock, Timeout  # not needed to serve
 
@@ -233,14 +242,26 @@ class Store:
                 locks.mkdir(parents=True, exist_ok=True)
                 lock = FileLock(locks / str(crc32(name.encode()) % _LOCKS))
                 try:
-                    lock.acquire(blocking=wait)
+                    lock.acquire(timeout=_SECONDS_UNTIL_WARNING if wait else 0)
                 except Timeout:
-                    held = False
+                    held = wait and self._wait_longer(lock)
         try:
             yield held
         finally:
             if lock is not None:
                 lock.release()
+
+    def _wait_longer(self, lock: Any) -> bool:
+        from filelock import Timeout
+
+        warn(
+            f"Another process has held {lock.lock_file} for {_SECONDS_UNTIL_WARNING:.0f} seconds, "
+            "as it runs the same teacher; fit waits for it for up to "
+            f"{_SECONDS_TO_WAIT_FOR_LOCK / 60:.0f} minutes. If it is suspended, resume or end it."
+        )
+        with suppress(Timeout):
+            lock.acquire(timeout=_SECONDS_TO_WAIT_FOR_LOCK)
+        return True
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from teachers import N_TOKENS, save_logged, save_sentence_transformer
 
 from sklearn_static import StaticEmbeddingVectorizer, cache_size, clear_cache
-from sklearn_static._cache import Store, cache_folder
+from sklearn_static._cache import Store, _seal, cache_folder
 from sklearn_static._distill import cached_teacher, tasks
 from sklearn_static._distill.teacher import Teacher
 from sklearn_static._distill.token_store import TOKENS_PER_ENTRY
@@ -316,6 +316,25 @@ class TestFailures:
         logged.fit(["a"])
         assert runs(log) == once + once
 
+    @pytest.mark.parametrize("damage", ["NaN", "too short"])
+    def test_sound_entries_with_damaged_outputs_are_run_again(self, damage, logged, log, tmp_path):
+        """Of another size than the others, or not finite, although their checksum is right."""
+        logged.set_params(distill_on="corpus")
+        expected = logged.fit(["a", "the list"]).vectors_
+        n_before = sum(runs(log).values())
+        with sqlite3.connect(tmp_path / "cache" / "outputs.sqlite") as connection:
+            rows = connection.execute("SELECT key, value FROM outputs").fetchall()
+            key, value = min(rows, key=lambda row: len(row[1]))  # that of a document
+            value = value[4:-4] + (np.float32(np.nan).tobytes() if damage == "NaN" else b"")
+            connection.execute(
+                "UPDATE outputs SET value = ? WHERE key = ?", (_seal(value) + value, key)
+            )
+        with pytest.warns(UserWarning, match="The cache has 1 damaged outputs of the teacher"):
+            np.testing.assert_array_equal(logged.fit(["a", "the list"]).vectors_, expected)
+        assert sum(runs(log).values()) == n_before + 1
+        logged.fit(["a", "the list"])
+        assert sum(runs(log).values()) == n_before + 1
+
     @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
     def test_folders_without_permission(self):
@@ -329,7 +348,7 @@ class TestFailures:
 import os, warnings
 from pathlib import Path
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._cache import Store
+from sklearn_static._cache import Store, _seal
 vectorizer = StaticEmbeddingVectorizer({str(folder)!r}, n_components=8, verbose=1)
 # This also imports all that fit needs: without root's rights the package may be out of reach.
 readable, closed = Path({str(readable)!r}), Path({str(closed)!r})
@@ -437,6 +456,16 @@ class TestStore:
                 assert not theirs
         with Store(tmp_path).lock("work", wait=False) as theirs:
             assert theirs
+
+    def test_a_lock_is_not_waited_for_forever(self, tmp_path, monkeypatch):
+        """A suspended process never releases its locks."""
+        monkeypatch.setattr("sklearn_static._cache._SECONDS_UNTIL_WARNING", 0.1)
+        monkeypatch.setattr("sklearn_static._cache._SECONDS_TO_WAIT_FOR_LOCK", 0.1)
+        with Store(tmp_path).lock("work", wait=False):
+            message = "Another process has held .* fit waits for it for up to 0 minutes. If it is s"
+            waiting = Store(tmp_path).lock("work", wait=True)
+            with pytest.warns(UserWarning, match=message), waiting as ours:
+                assert ours
 
     def test_a_file_that_another_process_has_just_begun(self, tmp_path):
         (tmp_path / "outputs.sqlite").touch()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fresh import run
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -443,3 +444,42 @@ class TestDamage:
         (plain / name).write_text("{")
         with pytest.raises(ValueError, match=name):
             self.load(plain)
+
+
+def test_a_teacher_is_not_overwritten(bert_folder, tmp_path, texts):
+    folder = tmp_path / "teacher"
+    shutil.copytree(bert_folder, folder)
+    before = (folder / "model.safetensors").read_bytes()
+    vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, lsa_components=0).fit(texts)
+    with pytest.raises(ValueError, match="holds a model of the kind 'bert', whose files would be"):
+        vectorizer.save_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_an_earlier_model_survives_a_failed_save(folder, tmp_path):
+    code = f"""
+import resource, signal
+from sklearn_static import StaticEmbeddingVectorizer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+vectorizer = StaticEmbeddingVectorizer.from_pretrained({str(folder)!r}, n_components=4)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    vectorizer.save_pretrained({str(folder)!r})
+except Exception as error:
+    print("failed")
+"""
+    features = StaticEmbeddingVectorizer.from_pretrained(folder).transform(["the list"])
+    assert run(code) == "failed\n"
+    again = StaticEmbeddingVectorizer.from_pretrained(folder).transform(["the list"])
+    np.testing.assert_array_equal(again, features)
+    assert [path.name for path in Path(folder).parent.glob(".*")] == []
+
+
+def test_the_card_names_no_folder_of_the_machine(bert_folder, tmp_path, texts):
+    vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8, lsa_components=0)
+    vectorizer.fit(texts).save_pretrained(tmp_path / "saved")
+    card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+    assert f"`{Path(bert_folder).name}`" in card
+    assert str(bert_folder) not in card

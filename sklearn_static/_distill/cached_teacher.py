@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from sklearn_static._serve.composition import composition_of
 from sklearn_static._serve.jobs import n_workers
 from sklearn_static._serve.original import Original
 from sklearn_static._serve.vocabulary import Vocabulary
+from sklearn_static._warnings import warn
 
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
@@ -267,9 +269,11 @@ class CachedTeacher:
 
     def _gather(self, request: _Request) -> NDArray[np.float32]:
         values = request.values.get(list(dict.fromkeys(request.keys)))
+        damaged = _damaged(values)
+        values = {key: values[key] for key in values.keys() - damaged} if damaged else values
         tasks = tasks_of(request.places, request.keys, request.arrays, values)
         try:
-            with closing(self._run_all(tasks, request)) as parts:
+            with closing(self._run_all(tasks, damaged, request)) as parts:
                 for new in parts:
                     values |= new
         except Exception as error:
@@ -283,7 +287,7 @@ class CachedTeacher:
         return flat.reshape(len(request.keys), -1 if request.keys else 0)
 
     def _run_all(
-        self, tasks: list[Task], request: _Request
+        self, tasks: list[Task], damaged: set[Any], request: _Request
     ) -> Generator[dict[Any, bytes], None, None]:
         if not tasks:
             return
@@ -300,7 +304,7 @@ class CachedTeacher:
                 held: list[Task] = []
                 # A process that waits for a lock must not hold another one.
                 for group in grouped(tasks, 0 if wait else n_at_once):
-                    for new in self._run_group(group, held, request, n_used, wait=wait):
+                    for new in self._run_group(group, held, damaged, request, n_used, wait=wait):
                         bar.update(sum(sizes[key] for key in new))
                         yield new
                 # Two tasks may share a lock, which is free again by now.
@@ -308,7 +312,14 @@ class CachedTeacher:
                 tasks = held
 
     def _run_group(
-        self, tasks: list[Task], held: list[Task], request: _Request, n_used: int, *, wait: bool
+        self,
+        tasks: list[Task],
+        held: list[Task],
+        damaged: set[Any],
+        request: _Request,
+        n_used: int,
+        *,
+        wait: bool,
     ) -> Iterator[dict[Any, bytes]]:
         """Run tasks, except those that another process holds, which are added to `held`."""
         with ExitStack() as locks:
@@ -319,7 +330,7 @@ class CachedTeacher:
                 if not locks.enter_context(self._store.lock(name, wait=wait)):
                     held.append(task)
                     continue
-                done = request.values.get(list(task.inputs))
+                done = request.values.get([key for key in task.inputs if key not in damaged])
                 yield done
                 left |= task.without(done).inputs
             for new in self._run_teacher(left, n_used) if left else ():
@@ -360,3 +371,22 @@ class CachedTeacher:
             self._encoder, self._device
         )
         return teacher
+
+
+def _damaged(values: dict[Any, bytes]) -> set[Any]:
+    """Find cached outputs that no teacher gives: of another size, or not finite."""
+    sizes = Counter(map(len, values.values()))
+    if len(sizes) <= 1 and _is_finite(b"".join(values.values())):  # all at once
+        return set()
+    size = max(sizes, key=lambda size: (sizes[size], size))
+    damaged = {key for key, value in values.items() if len(value) != size or not _is_finite(value)}
+    warn(
+        f"The cache has {len(damaged)} damaged outputs of the teacher, which runs again for these. "
+        "If this happens again, sklearn_static.clear_cache() resets the cache."
+    )
+    return damaged
+
+
+def _is_finite(values: bytes) -> bool:
+    is_whole = len(values) % 4 == 0
+    return is_whole and bool(np.isfinite(np.frombuffer(values, dtype=np.float32)).all())

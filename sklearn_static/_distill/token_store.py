@@ -93,6 +93,8 @@ def _unpack(packed: bytes, entry: int) -> dict[int, bytes]:
     """Split an entry into the values by token."""
     flags = np.unpackbits(np.frombuffer(packed[:_N_FLAGS], dtype=np.uint8))
     tokens = (np.flatnonzero(flags) + entry * TOKENS_PER_ENTRY).tolist()
-    size = (len(packed) - _N_FLAGS) // max(len(tokens), 1)
+    size, rest = divmod(len(packed) - _N_FLAGS, max(len(tokens), 1))
+    if rest:
+        return {}  # damaged
     starts = range(_N_FLAGS, len(packed), max(size, 1))
     return {t: packed[start : start + size] for t, start in zip(tokens, starts, strict=True)}

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -315,8 +317,42 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     table : StaticTable
         A table without bigrams.
     model : str
-        The original model, for the model card.
+        The original model, for the model card; of a path, only the last part is written.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a model of another kind, such as a teacher.
     """
+    root = Path(folder)
+    _check_overwritten(root)
+    root.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, so that an earlier model there survives a full disk.
+    beside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.absolute().parent))
+    try:
+        _write_files(beside, table, Path(model).name if Path(model).exists() else model)
+        (root / "1_Normalize").mkdir(exist_ok=True)
+        for file in filter(Path.is_file, beside.rglob("*")):
+            file.replace(root / file.relative_to(beside))
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_overwritten(root: Path) -> None:
+    """Raise if files of another kind of model would be overwritten."""
+    try:
+        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    kind = config.get("model_type", "model2vec") if isinstance(config, dict) else "model2vec"
+    if kind != "model2vec":
+        raise ValueError(
+            f"folder={str(root)!r} holds a model of the kind {kind!r}, whose files would be "
+            "overwritten; save to another folder."
+        )
+
+
+def _write_files(root: Path, table: StaticTable, model: str) -> None:
     from safetensors.numpy import save_file
 
     vocabulary = table.vocabulary
@@ -337,8 +373,6 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
         tensors["weights"] = np.ones(n_ids, dtype=np.float32)
     if table.scales is not None:
         tensors["weights"][ids] = table.scales
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
     vocabulary.tokenizer.save(str(root / "tokenizer.json"), pretty=False)
     # As they will be read, without tokens whose vector is zero.
     kept = table.stored.any(axis=1)
@@ -364,7 +398,6 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     _write_json(root / "modules.json", modules)
     # Otherwise the prompt of an overwritten model would be prepended to every document.
     _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
-    (root / "1_Normalize").mkdir(exist_ok=True)
     card = _CARD.format(n_rows=len(vocabulary), n_components=table.n_components, model=model)
     (root / "README.md").write_text(card, encoding="utf-8")
 
