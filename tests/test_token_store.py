@@ -61,3 +61,12 @@ def test_the_limit_evicts_entries(tmp_path, monkeypatch):
     left = tokens.get(range(N_TOKENS))
     assert 0 < len(left) < 5
     assert max(left) == 4 * TOKENS_PER_ENTRY
+
+
+@pytest.mark.parametrize("change", [lambda v: v[:-1], lambda v: bytes(8) + v[8:], lambda v: v[:5]])
+def test_a_damaged_entry_is_missing(change, tmp_path):
+    store = Store(tmp_path)
+    tokens = TokenStore(store, KEYS)
+    tokens.put({0: b"abcd", 1: b"efgh", TOKENS_PER_ENTRY: b"ijkl"})
+    store.put({KEYS[0]: change(store.get([KEYS[0]])[KEYS[0]])})
+    assert tokens.get(range(N_TOKENS)) == {TOKENS_PER_ENTRY: b"ijkl"}

@@ -94,7 +94,7 @@ def _unpack(packed: bytes, entry: int) -> dict[int, bytes]:
     flags = np.unpackbits(np.frombuffer(packed[:_N_FLAGS], dtype=np.uint8))
     tokens = (np.flatnonzero(flags) + entry * TOKENS_PER_ENTRY).tolist()
     size, rest = divmod(len(packed) - _N_FLAGS, max(len(tokens), 1))
-    if rest:
-        return {}  # damaged
-    starts = range(_N_FLAGS, len(packed), max(size, 1))
+    if rest or size < 1 or not tokens:  # damaged, or missing
+        return {}
+    starts = range(_N_FLAGS, len(packed), size)
     return {t: packed[start : start + size] for t, start in zip(tokens, starts, strict=True)}
