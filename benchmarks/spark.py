@@ -52,7 +52,7 @@ def measure(
 
     @pandas_udf("array<float>")
     def embed(documents: pd.Series) -> pd.Series:
-        return pd.Series(list(shared.value.transform(documents)))
+        return pd.Series(list(shared.value.transform(documents.to_list())))
 
     rows = spark.range(0, n, numPartitions=4 * n_cores)
     documents = rows.withColumn("text", make("id"))

@@ -166,6 +166,7 @@ class Store:
         self._folder = folder
         self._limit = _limit()
         self._values: dict[bytes, bytes] = {}
+        self._waits = True
 
     @property
     def lasts(self) -> bool:
@@ -224,9 +225,9 @@ class Store:
         Yields
         ------
         held : bool
-            Whether to do the task; always True if `wait` or if there is no folder. A process that
-            holds the lock for ten minutes, because it was suspended for example, is not waited for
-            any longer: the task is then done twice.
+            Whether to do the task; always True if `wait` or if there is no folder. If another
+            process holds the lock and nothing is stored for ten minutes, because it was suspended
+            for example, neither this nor later locks are waited for: the tasks are then done twice.
 
         Warns
         -----
@@ -242,9 +243,9 @@ class Store:
                 locks.mkdir(parents=True, exist_ok=True)
                 lock = FileLock(locks / str(crc32(name.encode()) % _LOCKS))
                 try:
-                    lock.acquire(timeout=_SECONDS_UNTIL_WARNING if wait else 0)
+                    lock.acquire(timeout=_SECONDS_UNTIL_WARNING if wait and self._waits else 0)
                 except Timeout:
-                    held = wait and self._wait_longer(lock)
+                    held = wait and (not self._waits or self._wait_longer(lock))
         try:
             yield held
         finally:
@@ -259,9 +260,22 @@ class Store:
             "as it runs the same teacher; fit waits for it for up to "
             f"{_SECONDS_TO_WAIT_FOR_LOCK / 60:.0f} minutes. If it is suspended, resume or end it."
         )
-        with suppress(Timeout):
-            lock.acquire(timeout=_SECONDS_TO_WAIT_FOR_LOCK)
+        start, stamp = time.monotonic(), self._stamp()
+        while time.monotonic() - start < _SECONDS_TO_WAIT_FOR_LOCK:
+            with suppress(Timeout):
+                lock.acquire(timeout=min(_SECONDS_TO_WAIT_FOR_LOCK, _SECONDS_UNTIL_WARNING))
+                return True
+            if self._stamp() != stamp:  # somebody still stores outputs
+                start, stamp = time.monotonic(), self._stamp()
+        self._waits = False  # a suspended process may hold many locks
         return True
+
+    def _stamp(self) -> int:
+        """Return when outputs were stored last."""
+        with suppress(OSError):
+            if self._folder is not None:
+                return (self._folder / _FILE).stat().st_mtime_ns
+        return 0
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:

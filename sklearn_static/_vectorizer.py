@@ -25,6 +25,7 @@ from sklearn_static._sklearn import (
     Options,
     RealNotInt,
     StrOptions,
+    _clone_parametrized,
     _fit_context,
     validate_parameter_constraints,
 )
@@ -280,6 +281,7 @@ default="auto"
     (4, 68)
     """
 
+    _is_fitting = _has_set_params = False
     # skrub then passes one column at a time.
     __single_column_transformer__ = True
     # scikit-learn's HTML representation links to this page.
@@ -509,7 +511,7 @@ default="auto"
             quantize=vectorizer.quantize,
         )
         # The parameter and the fitted table are one object, so that a file holds it once.
-        vectorizer.set_params(model=table, quantize=None)
+        vectorizer.model, vectorizer.quantize = table, None
         return vectorizer._load(table)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -601,10 +603,15 @@ default="auto"
             The same as ``fit(X).transform(X)``.
         """
         own, base = type(self), StaticEmbeddingVectorizer
-        if own.fit is not base.fit or own.transform is not base.transform:
-            # Of a subclass, both must see what `fit_transform` would leave out.
+        overrides = own.fit is not base.fit or own.transform is not base.transform
+        if overrides and own.fit_transform is base.fit_transform and not self._is_fitting:
+            # What a subclass does in these must not be left out.
             X = list(X) if isinstance(X, Iterator) else X
-            features: NDArray[np.float32] = self.fit(X, y).transform(X)
+            self._is_fitting = True  # its `fit` may call this method
+            try:
+                features: NDArray[np.float32] = self.fit(X, y).transform(X)
+            finally:
+                del self._is_fitting
             return features
         documents = as_documents(X, missing=self.missing)
         return self._fit(documents, column_name(X))._transform(documents)
@@ -643,9 +650,10 @@ default="auto"
         chosen = {name: getattr(self, name) for name in _OF_TRANSFORM}
         if any(chosen[name] is not default for name, default in _DEFAULTS_OF_TRANSFORM.items()):
             validate_parameter_constraints(_OF_TRANSFORM, chosen, caller_name=type(self).__name__)
+        documents = as_documents(X, missing=self.missing)
         if "feature_names_in_" in self.__dict__:
             self._check_name(column_name(X))
-        return self._transform(as_documents(X, missing=self.missing))
+        return self._transform(documents)
 
     def _fit(self, documents: list[str], name: str | None) -> Self:
         """Follow the steps of the user guide ("How it works")."""
@@ -744,9 +752,17 @@ default="auto"
             The vectorizer.
         """
         # A search sets parameters for both modes on purpose, so `fit` does not warn about these.
-        self._has_set_params = True
         super().set_params(**params)
+        if params:
+            self._has_set_params = True
         return self
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone, for example in a ColumnTransformer after a search has set parameters."""
+        copy: Self = _clone_parametrized(self)
+        if self._has_set_params:
+            copy._has_set_params = True
+        return copy
 
     def _warn_of_no_effect(self) -> None:
         """Warn about parameters that do nothing with the others, as long as no search set any."""
@@ -765,7 +781,7 @@ default="auto"
             ("max_bigrams", has_bigrams, "ngram_range=(1, 2)"),
         ):
             value = getattr(self, name)
-            if value != defaults[name] and not has_effect and not hasattr(self, "_has_set_params"):
+            if value != defaults[name] and not has_effect and not self._has_set_params:
                 warn(f"{name}={value} has no effect without {cure}.")
 
     @property

@@ -79,23 +79,33 @@ class Corpus:
             self._counts[bigrams] = count(self.known, len(self.kept), bigrams)
         return self._counts[bigrams]
 
-    def known_among(self, limit: int | None) -> Tokens:
-        """Return the tokens that `transform` would pool among the first ones of each document.
+    def known_among(self, n_documents: int, limit: int | None) -> Tokens:
+        """Return what `transform` would pool of the first tokens of the first documents.
 
         Parameters
         ----------
+        n_documents : int
+            Number of documents.
         limit : int or None
-            Number of tokens, including those without a vector; None means all.
+            Number of tokens of each, including those without a vector; None means all.
 
         Returns
         -------
         known : Tokens
-            `known` itself if the limit makes no difference.
+            A view of `known` if the limit makes no difference.
         """
-        longest = self.tokens.lengths.max(initial=0)
+        tokens = self.tokens.first(n_documents)
+        longest = tokens.lengths.max(initial=0)
         if limit is None or min(longest, self.max_length or longest) <= limit:
-            return self.known
-        return self.tokens.renumbered(self.kept).in_vocabulary(limit)
+            return self.known.first(n_documents)
+        return tokens.renumbered(self.kept).in_vocabulary(limit)
+
+    def counts_of(self, known: Tokens, bigrams: Bigrams | None) -> csr_matrix:
+        """Count the result of `known_among`, together with all documents if these are needed."""
+        is_part = np.may_share_memory(known.rows, self.known.rows)
+        if is_part and (self.n_lsa or self.least):
+            return self.counts(bigrams)[: known.n_documents]
+        return count(known, len(self.kept), bigrams)
 
 
 def read_corpus(
@@ -179,7 +189,9 @@ def read_corpus(
             "with an in-vocabulary token; pass more documents or lsa_components='auto'."
         )
     in_order = [documents[i] for i in order]
-    tokens, known = tokens.take(order), known.take(order)
+    all_known = known is tokens
+    tokens = tokens.take(order)
+    known = tokens if all_known else known.take(order)
     return Corpus(in_order, tokens, kept, known, max_length, least, n_lsa, seed), tokenizer
 
 

@@ -16,7 +16,7 @@ from sklearn_static._distill.components import (
     with_unfitted_columns,
     zipf_probabilities,
 )
-from sklearn_static._distill.corpus import Corpus, count, most_frequent_bigrams
+from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
 from sklearn_static._distill.ridge import fit_vectors
 from sklearn_static._distill.targets import column_scales, smoothed
 from sklearn_static._distill.token_vectors import TokenVectors
@@ -153,8 +153,7 @@ def corpus_vectors(
     inputs = teacher.document_inputs(corpus, max_teacher_tokens)
     # The teacher truncates long documents; only the part that it reads can explain an embedding.
     limit = teacher.max_document_tokens
-    known = corpus.known_among(limit)
-    read = known.first(len(inputs))
+    read = corpus.known_among(len(inputs), limit)
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
@@ -172,11 +171,7 @@ def corpus_vectors(
         )
     directions, shares = leading_directions(embeddings, token_outputs, n_components)
     bigrams = most_frequent_bigrams(read, n_tokens, max_bigrams)
-    # The LSA features need the same counts, unless long documents are truncated here.
-    if known is corpus.known:
-        counts = corpus.counts(bigrams)[: len(inputs)]
-    else:
-        counts = count(read, n_tokens, bigrams)
+    counts = corpus.counts_of(read, bigrams)
     n_fitted = np.count_nonzero(shares)
     scales = column_scales(shares, len(embeddings))
     targets = smoothed(embeddings @ directions[:, :n_fitted]) * scales[:n_fitted]

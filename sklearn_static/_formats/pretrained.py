@@ -186,7 +186,9 @@ def _read_tokenizer(
     except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
         raise ValueError(f"{file} is not a tokenizer: {error}") from error
     original = Original(content.decode())
-    return original, original.state, None
+    state = original.state
+    original.release()
+    return original, state, None
 
 
 @contextmanager
@@ -327,29 +329,36 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     root = Path(folder)
     _check_overwritten(root)
     root.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, so that an earlier model there survives a full disk.
-    beside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.absolute().parent))
+    # So that an earlier model survives a full disk; inside, as others may be on another disk.
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     try:
-        _write_files(beside, table, Path(model).name if Path(model).exists() else model)
+        _write_files(new, table, Path(model).name if Path(model).exists() else model)
         (root / "1_Normalize").mkdir(exist_ok=True)
-        for file in filter(Path.is_file, beside.rglob("*")):
-            file.replace(root / file.relative_to(beside))
+        for file in filter(Path.is_file, new.iterdir()):
+            file.replace(root / file.name)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _check_overwritten(root: Path) -> None:
     """Raise if files of another kind of model would be overwritten."""
-    try:
-        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
+    config, modules = (_read_json(root / name) for name in ("config.json", "modules.json"))
     kind = config.get("model_type", "model2vec") if isinstance(config, dict) else "model2vec"
+    if isinstance(modules, list) and modules and isinstance(modules[0], dict):
+        first = str(modules[0].get("type", "")).rpartition(".")[2]
+        kind = kind if first == "StaticEmbedding" else first
     if kind != "model2vec":
         raise ValueError(
             f"folder={str(root)!r} holds a model of the kind {kind!r}, whose files would be "
             "overwritten; save to another folder."
         )
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _write_files(root: Path, table: StaticTable, model: str) -> None:

@@ -300,8 +300,9 @@ def _as_input(estimator: Any, documents: list[str]) -> Any:
     estimator = _best(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     first = next(_steps("", estimator))[1]
-    is_table = names is not None or isinstance(first, ColumnTransformer)
-    if not is_table or isinstance(first, StaticEmbeddingVectorizer):
+    # A vectorizer and what contains it know the name of a column, but take documents.
+    is_table = names is not None and hasattr(estimator, "n_features_in_")
+    if not is_table and not isinstance(first, ColumnTransformer):
         return documents
     n_columns = first.n_features_in_ if names is None else len(names)
     if n_columns != 1:

@@ -51,6 +51,7 @@ def composition_of(original: Original) -> Composition | None:
     key = blake2b(original.text.encode(), digest_size=16).digest()
     for known, composition in _recent:
         if known == key:
+            original.release()
             return composition
     composition = compose(original.state)
     original.release()

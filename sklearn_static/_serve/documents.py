@@ -55,7 +55,7 @@ def column_name(X: Any) -> str | None:
         The name of a pandas or polars Series or of the only column of a table; None if there is
         none, or if it is not a str.
     """
-    if isinstance(X, list | tuple | np.ndarray):
+    if isinstance(X, list | tuple | np.ndarray) or getattr(X, "shape", None) is None:
         return None
     columns: Any = []
     if hasattr(X, "column_names"):  # pyarrow

@@ -319,6 +319,7 @@ def _saved_tokenizer(state: dict[str, Any]) -> FastTokenizer:
     else:
         ids = token_ids(vocabulary.original.state).values()
         missing = set(vocabulary.token_ids.tolist()).difference(ids)
+        vocabulary.original.release()
         if missing:
             raise ValueError(
                 f"The tokenizer has no token with id {min(missing)}, but the model has a vector "

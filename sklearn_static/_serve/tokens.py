@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_DOCUMENTS_AT_ONCE = 65_536
+
 
 class Tokens(NamedTuple):
     """The rows of documents' tokens.
@@ -52,8 +54,15 @@ class Tokens(NamedTuple):
         """Select documents, in the given order."""
         lengths = self.lengths[documents]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        moved = np.repeat(self.offsets[documents] - offsets[:-1], lengths)
-        return Tokens(self.rows[moved + np.arange(len(moved))], offsets)
+        rows = np.empty(offsets[-1], dtype=np.int32)
+        # In blocks, as the places take more memory than the rows.
+        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+            some = slice(start, start + _DOCUMENTS_AT_ONCE)
+            moved = np.repeat(self.offsets[documents[some]] - offsets[:-1][some], lengths[some])
+            first = offsets[start]
+            places = moved + np.arange(first, first + len(moved))
+            rows[first : first + len(moved)] = self.rows[places]
+        return Tokens(rows, offsets)
 
     def renumbered(self, kept: NDArray[np.integer[Any]]) -> "Tokens":
         """Give new rows to some of the tokens, and none to the others.
