@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._serve.documents import column_name
 from sklearn_static.inspection import token_contributions
 
 pd = pytest.importorskip("pandas")
@@ -92,3 +96,36 @@ def test_a_pipeline_that_was_fitted_to_a_named_column_is_explained(vectorizer):
     contributions = token_contributions(pipeline, DOCUMENTS[0])
     named = make_pipeline(vectorizer, LogisticRegression()).fit(DOCUMENTS, [0, 1, 0, 1])
     assert repr(contributions) == repr(token_contributions(named, DOCUMENTS[0]))
+
+
+@pytest.mark.parametrize("kind", ["FeatureUnion", "VotingClassifier"])
+def test_what_contains_a_vectorizer_is_explained(kind, vectorizer):
+    """They have the name of the column, too, but take documents."""
+    words = TfidfVectorizer()
+    if kind == "FeatureUnion":
+        union = FeatureUnion([("meaning", vectorizer), ("words", words)])
+        model = make_pipeline(union, LogisticRegression())
+    else:
+        members = [("meaning", make_pipeline(vectorizer, LogisticRegression()))]
+        members += [("words", make_pipeline(words, LogisticRegression()))]
+        model = VotingClassifier(members, voting="soft")
+    found = [
+        token_contributions(clone(model).fit(X, [0, 1, 0, 1]), DOCUMENTS[0])
+        for X in (DOCUMENTS, NAMED["pandas Series"]("title"))
+    ]
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_objects_with_columns_of_another_kind():
+    class Rows(list):
+        columns = None
+
+    class Method:
+        def __iter__(self):
+            return iter(DOCUMENTS)
+
+        def columns(self) -> list[str]:
+            return ["a"]
+
+    assert column_name(Rows(DOCUMENTS)) is None
+    assert column_name(Method()) is None

@@ -2,8 +2,10 @@
 
 import warnings
 
+import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -60,3 +62,15 @@ def test_a_search_over_both_modes_is_not_warned(bert_folder, texts):
         search.best_estimator_.fit(texts, labels)
     with pytest.warns(UserWarning, match="alpha=1.0 has no effect"):
         clone(pipeline).fit(texts, labels)
+
+
+def test_a_search_in_a_column_transformer_is_not_warned(bert_folder, texts):
+    """Which clones the vectorizer once more, after the search has set its parameters."""
+    vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8)
+    transformer = ColumnTransformer([("text", vectorizer, "text")])
+    pipeline = make_pipeline(transformer, LogisticRegression())
+    grid = {"columntransformer__text__alpha": [0.5, 2.0]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
+        search.fit(pd.DataFrame({"text": texts}), [len(text) % 2 for text in texts])

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -483,3 +484,19 @@ def test_the_card_names_no_folder_of_the_machine(bert_folder, tmp_path, texts):
     card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
     assert f"`{Path(bert_folder).name}`" in card
     assert str(bert_folder) not in card
+
+
+def test_the_parsed_tokenizer_does_not_stay_in_memory(folder):
+    for _ in range(2):  # at first the tables are made, then they are there already
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(folder)
+        assert "state" not in vars(vectorizer.table_.vocabulary.original)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_a_folder_on_another_disk(folder, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (tmp_path / "link").symlink_to(other)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(folder)
+        vectorizer.save_pretrained(tmp_path / "link")
+        again = StaticEmbeddingVectorizer.from_pretrained(other)
+    np.testing.assert_array_equal(again.vectors_, vectorizer.vectors_)

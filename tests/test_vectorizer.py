@@ -400,3 +400,18 @@ def test_a_subclass_trains_on_the_features_with_which_it_predicts(cls, bert_fold
     vectorizer = cls(bert_folder, n_components=8, distill_on="corpus")
     features = vectorizer.fit_transform(iter(documents))
     np.testing.assert_array_equal(features, clone(vectorizer).fit(documents).transform(documents))
+
+
+class Shortcut(StaticEmbeddingVectorizer):
+    """A subclass whose `fit` calls `fit_transform`."""
+
+    def fit(self, X, y=None):
+        self.fit_transform(X, y)
+        return self
+
+
+def test_a_subclass_may_fit_by_fit_transform(bert_folder):
+    documents = ["a list of names", "return the value"]
+    vectorizer = Shortcut(bert_folder, n_components=8)
+    features = vectorizer.fit(documents).transform(documents)
+    np.testing.assert_array_equal(vectorizer.fit_transform(documents), features)
