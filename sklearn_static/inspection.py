@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from itertools import chain, islice
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -27,6 +28,8 @@ __all__ = [
     "token_importances",
 ]
 
+# Of the shorter copies of a document that are transformed together.
+_CHARACTERS_AT_ONCE = 10_000_000
 _METHODS = ("auto", "exact", "occlusion")
 
 
@@ -469,13 +472,19 @@ def _occlusion(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the change when each token is removed, and the decision for the empty document."""
     distinct, places, counts = np.unique(spans, axis=0, return_inverse=True, return_counts=True)
-    shorter = [
+    shorter = (
         without(document, start, stop) if start < stop else document
         for start, stop in distinct.tolist()
-    ]
+    )
+    documents = chain(shorter, [""])
+    # All of them at once would take memory in proportion to the square of the document.
+    n_at_once = max(_CHARACTERS_AT_ONCE // (len(document) + 1), 1)
+    decided = []
     with warnings.catch_warnings():
         # The user did not pass these documents, so warnings about them would be misleading.
         warnings.simplefilter("ignore", UserWarning)
-        values = decide(explained.model, explained.features([*shorter, ""])).values
+        while some := list(islice(documents, n_at_once)):
+            decided.append(decide(explained.model, explained.features(some)).values)
+    values = np.concatenate(decided)
     parts = (decision - values[:-1]) / counts[:, None]
     return parts[places.reshape(-1)], values[-1]

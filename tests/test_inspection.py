@@ -1,4 +1,5 @@
 import builtins
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,21 @@ def test_the_bytes_of_a_character_share_its_difference(texts, binary, tmp_path):
         difference[0] - difference[1], abs=1e-6
     )
     assert len(set(result.contributions[places])) == 1
+
+
+def test_occlusion_of_a_long_document_takes_little_memory(fitted, texts, binary):
+    """It does not copy the document once for each token at the same time."""
+    pipeline = make_pipeline(clone(fitted), LogisticRegression()).fit(texts, binary)
+    document = "a list of names " * 1500
+    tracemalloc.start()
+    result = token_contributions(pipeline, document, method="occlusion")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    n_tokens = len(result.contributions)
+    assert n_tokens * len(document) > 100e6
+    assert peak < 60e6
+    few = token_contributions(pipeline, document[:1600], method="occlusion")
+    assert np.isfinite(few.contributions).all()
 
 
 def test_occlusion_warns_of_the_document_alone(fitted, texts, binary):
