@@ -698,19 +698,24 @@ default="auto"
         lsa_components = self.lsa_components
         if lsa_components == "auto" and isinstance(model, StaticTable) and self._max_bigrams == 0:
             lsa_components = 0
+        fast = model.tokenizer
+        n_before = fast.n_original
         corpus, tokenizer = read_corpus(
             documents,
-            model.tokenizer,
+            fast,
             is_used=bool(self.distill_on == "corpus" or lsa_components or self.min_df),
             lsa_components=lsa_components,
             max_length=self.max_length,
             min_df=self.min_df,
             random_state=self.random_state,
         )
-        if self.verbose and IS_COMPILED and tokenizer.composition is None:
+        n_original = tokenizer.n_original - (n_before if tokenizer is fast else 0)
+        share = min(n_original / len(documents), 1) if tokenizer.composition is not None else 1
+        if self.verbose and IS_COMPILED and share:
             print(
-                "The compiled engine cannot reproduce the model's tokenizer; transform uses the "
-                "original one for all documents, which is slower."
+                "The compiled engine cannot reproduce the model's tokenizer for "
+                f"{share:.1%} of the documents; transform uses the original one for these, which "
+                "is slower."
             )
         return corpus, tokenizer
 

@@ -492,6 +492,12 @@ class TestTheCheckOfTheEngine:
         expected = reference_features(table, documents)
         np.testing.assert_array_equal(fitted.transform(documents), expected)
 
+    def test_verbose_says_the_share_of_documents(self, table, capsys):
+        StaticEmbeddingVectorizer(table, verbose=1).fit(list(self.documents))
+        assert "the model's tokenizer for 100.0% of the documents" in capsys.readouterr().out
+        StaticEmbeddingVectorizer(table, verbose=1).fit(["a list of names"])
+        assert capsys.readouterr().out == ""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
