@@ -263,7 +263,7 @@ class Store:
         start, stamp = time.monotonic(), self._stamp()
         while time.monotonic() - start < _SECONDS_TO_WAIT_FOR_LOCK:
             with suppress(Timeout):
-                lock.acquire(timeout=min(_SECONDS_TO_WAIT_FOR_LOCK, _SECONDS_UNTIL_WARNING))
+                lock.acquire(timeout=_SECONDS_UNTIL_WARNING)
                 return True
             if self._stamp() != stamp:  # somebody still stores outputs
                 start, stamp = time.monotonic(), self._stamp()

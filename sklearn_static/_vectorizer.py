@@ -698,19 +698,19 @@ default="auto"
         lsa_components = self.lsa_components
         if lsa_components == "auto" and isinstance(model, StaticTable) and self._max_bigrams == 0:
             lsa_components = 0
-        fast = model.tokenizer
-        n_before = fast.n_original
+        n_before = model.tokenizer.n_original
         corpus, tokenizer = read_corpus(
             documents,
-            fast,
+            model.tokenizer,
             is_used=bool(self.distill_on == "corpus" or lsa_components or self.min_df),
             lsa_components=lsa_components,
             max_length=self.max_length,
             min_df=self.min_df,
             random_state=self.random_state,
         )
-        n_original = tokenizer.n_original - (n_before if tokenizer is fast else 0)
-        share = min(n_original / len(documents), 1) if tokenizer.composition is not None else 1
+        share = 1.0
+        if tokenizer.composition is not None:  # the same tokenizer as before
+            share = min((tokenizer.n_original - n_before) / len(documents), 1)
         if self.verbose and IS_COMPILED and share:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer for "
@@ -771,10 +771,10 @@ default="auto"
 
     def _warn_of_no_effect(self) -> None:
         """Warn about parameters that do nothing with the others, as long as no search set any."""
+        if self._has_set_params:
+            return
         is_corpus, has_bigrams = self.distill_on == "corpus", self.ngram_range == (1, 2)
-        defaults = {
-            name: p.default for name, p in signature(StaticEmbeddingVectorizer).parameters.items()
-        }
+        defaults = _defaults(StaticEmbeddingVectorizer)
         for name, has_effect, cure in (
             ("alpha", is_corpus, "distill_on='corpus'"),
             ("max_teacher_tokens", is_corpus, "distill_on='corpus'"),
@@ -786,7 +786,7 @@ default="auto"
             ("max_bigrams", has_bigrams, "ngram_range=(1, 2)"),
         ):
             value = getattr(self, name)
-            if value != defaults[name] and not has_effect and not self._has_set_params:
+            if value != defaults[name] and not has_effect:
                 warn(f"{name}={value} has no effect without {cure}.")
 
     @property
@@ -920,9 +920,7 @@ default="auto"
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state; parameters that an older version lacks get their defaults."""
-        parameters = signature(type(self).__init__).parameters.items()
-        defaults = {k: p.default for k, p in parameters if p.default is not p.empty}
-        super().__setstate__(defaults | state)
+        super().__setstate__(_defaults(type(self)) | state)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -930,3 +928,9 @@ default="auto"
         tags.input_tags.two_d_array = False
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return the parameters of a class that have a default."""
+    parameters = signature(cls).parameters.items()
+    return {name: p.default for name, p in parameters if p.default is not p.empty}

@@ -170,7 +170,7 @@ def read_corpus(
     least = min_df if isinstance(min_df, int | np.integer) else min_df * len(documents)
     kept = np.arange(len(tokenizer.vocabulary))
     if least > 0:
-        kept = np.flatnonzero(document_frequencies(known, len(kept)) >= least)
+        kept = np.flatnonzero(document_frequencies(count(known, len(kept), None)) >= least)
         if not len(kept):
             raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
         known = tokens.renumbered(kept).in_vocabulary(max_length)
@@ -258,9 +258,9 @@ def count(tokens: Tokens, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
     return counts
 
 
-def document_frequencies(tokens: Tokens, n_tokens: int) -> NDArray[np.int64]:
-    """Count the documents that contain each token; all tokens must have a row."""
-    return np.bincount(count(tokens, n_tokens, None).indices, minlength=n_tokens)
+def document_frequencies(counts: csr_matrix) -> NDArray[np.int64]:
+    """Return the number of documents that contain each row, given the result of `count`."""
+    return np.bincount(counts.indices, minlength=counts.shape[1])
 
 
 def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:

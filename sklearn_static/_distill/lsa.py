@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd, row_norms
 
+from sklearn_static._distill.corpus import document_frequencies
+
 # Both were chosen empirically (benchmarks/README.md): rare words matter more than the usual idf
 # weight says, and this is the mean norm of the LSA features relative to that of the others.
 _IDF_POWER = 1.5
@@ -41,7 +43,7 @@ def lsa_columns(counts: csr_matrix, n_components: int, seed: int) -> NDArray[np.
     .. [1] Deerwester, Dumais, Furnas, Landauer and Harshman (1990), "Indexing by latent semantic
        analysis", Journal of the American Society for Information Science 41.
     """
-    frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
+    frequencies = document_frequencies(counts)
     used = np.flatnonzero(frequencies)
     weights = (np.log((1 + counts.shape[0]) / (1 + frequencies[used])) + 1) ** _IDF_POWER
     weighted = counts[:, used]

@@ -97,11 +97,12 @@ def tasks_of(
 def grouped(tasks: Iterable[Task], n_at_once: int) -> Iterator[list[Task]]:
     """Divide tasks into groups of at most `n_at_once` inputs, or of one larger task."""
     group: list[Task] = []
+    n_inputs = 0
     for task in tasks:
-        n_inputs = sum(map(len, group)) + len(task)
-        if group and (n_inputs > n_at_once or len(group) == _TASKS_AT_ONCE):
+        if group and (n_inputs + len(task) > n_at_once or len(group) == _TASKS_AT_ONCE):
             yield group
-            group = []
+            group, n_inputs = [], 0
         group.append(task)
+        n_inputs += len(task)
     if group:
         yield group

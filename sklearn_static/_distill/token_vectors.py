@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
+from sklearn_static._distill.corpus import Corpus, document_frequencies, most_frequent_bigrams
 from sklearn_static._distill.lsa import with_lsa_columns
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams
@@ -76,8 +76,7 @@ class TokenVectors:
         """Drop bigrams with a document frequency below the minimum, unlike their tokens."""
         if self.bigrams is None or not corpus.least:
             return self
-        frequencies = np.bincount(corpus.counts(self.bigrams).indices, minlength=len(self.vectors))
-        kept = frequencies >= corpus.least
+        kept = document_frequencies(corpus.counts(self.bigrams)) >= corpus.least
         n_tokens = len(self.kept)
         bigrams = Bigrams(self.bigrams.pairs[kept[n_tokens:]], n_tokens)
         kept[:n_tokens] = True

@@ -345,7 +345,8 @@ def _check_overwritten(root: Path) -> None:
     config, modules = (_read_json(root / name) for name in ("config.json", "modules.json"))
     kind = config.get("model_type", "model2vec") if isinstance(config, dict) else "model2vec"
     if isinstance(modules, list) and modules and isinstance(modules[0], dict):
-        first = str(modules[0].get("type", "")).rpartition(".")[2]
+        module = {"type": str(modules[0].get("type", ""))}
+        first = module_kind(module) or module["type"]
         kind = kind if first == "StaticEmbedding" else first
     if kind != "model2vec":
         raise ValueError(
