@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from teachers import (
     FAMILIES,
+    _composition,
     awkward_texts,
     change,
     corpus,
@@ -217,6 +219,76 @@ def test_one_odd_part_of_a_large_document(family, mark):
     text = " ".join(corpus())
     tokenizer = engine(vocabulary(family))
     assert_exact(tokenizer, vocabulary(family), [f"{text} {mark} {text}", f"{text}{mark}{text}"])
+
+
+# `Key::hash` in words.hpp; the last one is of `place_of` in pieces.hpp, for 2**15 places.
+MULTIPLIERS = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0x9FB21C651E98DF25
+
+
+def hashes(keys: np.ndarray, sizes: int | np.ndarray) -> np.ndarray:
+    """Return the engine's hashes of strings of at most 16 bytes."""
+    hashed = (keys * np.array(MULTIPLIERS[:2], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+    hashed += np.asarray(sizes, dtype=np.uint64)
+    return (hashed ^ hashed >> np.uint64(32)) * np.uint64(MULTIPLIERS[2])
+
+
+def slots_of(hashed: np.ndarray, n_slots: int) -> np.ndarray:
+    return ((hashed >> np.uint64(32)) * np.uint64(n_slots) >> np.uint64(32)).astype(np.intp)
+
+
+@cache
+def random_words(prefix: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return words of 12 letters, and their hashes after a prefix."""
+    strings = np.zeros((2_000_000, 16), dtype=np.uint8)
+    size = len(prefix) + 12
+    strings[:, : len(prefix)] = list(prefix)
+    strings[:, len(prefix) : size] = np.random.default_rng(0).integers(
+        97, 123, (len(strings), 12), dtype=np.uint8
+    )
+    words = np.ascontiguousarray(strings[:, len(prefix) : size]).view("S12").ravel()
+    return words, hashes(strings.view(np.uint64), size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_that_collide(family):
+    """Words chosen for one place in a table cost what other new words cost, then and later."""
+    slots = _composition(vocabulary(family).original.text)["model"]["words"]["slots"].reshape(-1, 3)
+    sizes = slots[:, 2] & np.uint64(0xFFFFFFFF)
+    is_free = sizes == 0
+    [short] = np.nonzero((sizes > 0) & (sizes <= 16))
+    first = slots_of(hashes(slots[short, :2], sizes[short]), len(slots))
+    # That the hash is the engine's: each string is found from its slot on.
+    assert not any(is_free[a : b + 1].any() for a, b in zip(first, short, strict=True))
+    run_ends = np.minimum.accumulate(np.where(is_free, np.arange(len(slots)), len(slots))[::-1])
+    longest = np.argmax(run_ends[::-1] - np.arange(len(slots)))
+
+    attack = []
+    for prefix in (b"", b" ", "▁".encode()):  # how a piece begins depends on the family
+        words, hashed = random_words(prefix)
+        attack += words[slots_of(hashed, len(slots)) == longest].tolist()[:300]
+        places = hashed * np.uint64(MULTIPLIERS[3]) >> np.uint64(64 - 15)
+        attack += words[places == np.bincount(places.astype(np.intp)).argmax()].tolist()
+    assert len(attack) > 1000
+
+    tokenizer, rng = engine(vocabulary(family)), np.random.default_rng(0)
+    usual = " ".join(corpus() * 30)
+    crafted, new = (
+        b" ".join(rng.choice(words, 200_000)).decode() for words in (attack, random_words(b"")[0])
+    )
+
+    def seconds(document: str) -> float:
+        def once() -> float:
+            start = time.process_time()
+            tokenizer.tokenize([document])
+            return time.process_time() - start
+
+        return min(once() for _ in range(3))
+
+    before, of_new, of_crafted, after = map(seconds, (usual, new, crafted, usual))
+    assert of_crafted < 5 * of_new
+    assert after < 5 * before
+    assert_exact(tokenizer, vocabulary(family), [crafted[:20_000]])
 
 
 MEMORY = """
