@@ -1,6 +1,7 @@
 """Transformation of Dask collections, on the workers that hold their partitions."""
 
 import sys
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ _SUPPORTED = (
 def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = None) -> Any:
     """Transform the documents of a Dask collection, partition by partition.
 
-    The result is lazy. If there is a Dask client, the vectorizer is sent to each of its workers
+    The result is lazy, and is that of the vectorizer as it is now: later calls of `set_params` or
+    `fit` do not change it. If there is a Dask client, the vectorizer is sent to each of its workers
     immediately and only once; otherwise the graph contains it once.
 
     Parameters
@@ -74,6 +76,7 @@ def transform(vectorizer: StaticEmbeddingVectorizer, X: Any, *, column: Any = No
             "vectorizer must be a fitted StaticEmbeddingVectorizer, got "
             f"{type(vectorizer).__name__}; for a pipeline, pass its vectorizer step."
         )
+    vectorizer = deepcopy(vectorizer)  # not of the token vectors, which are immutable
     kind = _kind(X)
     if kind == "dask.dataframe.DataFrame":
         X, kind = _column(X, column), "dask.dataframe.Series"
@@ -145,8 +148,9 @@ def _shared(vectorizer: StaticEmbeddingVectorizer) -> Any:
         except ValueError:
             client = None
         if client is not None and not client.asynchronous:
-            # Sent to all workers, so that it survives the end of any of them.
-            return client.scatter(vectorizer, broadcast=True)
+            # Sent to all workers, so that it survives the end of any of them. Under a key of its
+            # own: with one made of the content, the next call races with the release of the last.
+            return client.scatter(vectorizer, broadcast=True, hash=False)
     return delayed(vectorizer, pure=True, traverse=False)
 
 

@@ -4,6 +4,7 @@ import gc
 import os
 import pickle
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import joblib
@@ -266,6 +267,38 @@ class TestTransform:
         bag = dask.bag.from_sequence(texts, npartitions=20)
         graph = dict(sklearn_static.dask.transform(fitted, bag).dask)
         assert sum("Vectorizer" in str(key) for key in graph) == 1
+
+    @pytest.mark.parametrize("has_client", [True, False])
+    def test_later_changes_of_the_vectorizer_have_no_effect(
+        self, has_client, cluster, bert_folder, texts
+    ):
+        with Client(cluster) if has_client else nullcontext():
+            vectorizer = StaticEmbeddingVectorizer(bert_folder, n_components=8).fit(texts)
+            vectorizer.set_output(transform="pandas")
+            expected = vectorizer.transform(texts)
+            frame = pd.DataFrame({"text": texts})
+            X = dask.dataframe.from_pandas(frame, npartitions=3)
+            features = sklearn_static.dask.transform(vectorizer, X)
+            vectorizer.set_params(norm=None, max_length=1, n_components=4).fit(texts[:5])
+            vectorizer.set_output(transform="default")
+            pd.testing.assert_frame_equal(features.compute(), expected)
+
+    @pytest.mark.slow
+    def test_a_loop_that_drops_each_result(self, client, fitted, texts):
+        bag = dask.bag.from_sequence(texts[:20], npartitions=2)
+        expected = fitted.transform(texts[:20])
+        for _ in range(30):
+            features = sklearn_static.dask.transform(fitted, bag).compute()
+            np.testing.assert_array_equal(features, expected)
+
+    def test_missing_values_of_the_example_that_dask_makes_up(self, fitted, texts):
+        X = dask.dataframe.from_pandas(pd.DataFrame({"text": texts}), npartitions=2)["text"]
+        with pytest.raises(
+            ValueError, match=r"sklearn_static\.dask\.transform\(vectorizer, X\)"
+        ):
+            X.map_partitions(fitted.transform)
+        features = X.map_partitions(fitted.transform, meta=np.empty((0, 8), dtype=np.float32))
+        np.testing.assert_array_equal(features.compute(), fitted.transform(texts))
 
     def test_missing_values(self, client, bert_folder, fitted):
         series = pd.Series(["a", None, "b"])

@@ -1,5 +1,6 @@
 """Conversion of X to a list of documents."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from typing import Any, Literal
 
@@ -184,9 +185,20 @@ def _checked_documents(items: list[Any], missing: str) -> list[str]:
         plural = "s" if len(missing_rows) > 1 else ""
         raise ValueError(
             f"X has {len(missing_rows)} missing value{plural}, in row{plural} {rows}{more}; "
-            "missing='empty' treats them as empty documents."
+            f"missing='empty' treats them as empty documents.{_if_made_up(items)}"
         )
     return documents
+
+
+def _if_made_up(items: list[Any]) -> str:
+    """Explain a missing value that Dask invents when it infers what a function returns."""
+    if len(items) != 2 or "dask.dataframe" not in sys.modules:
+        return ""
+    return (
+        " If X is the example with which Dask infers the metadata of map_partitions, use "
+        "sklearn_static.dask.transform(vectorizer, X) instead, or pass meta= or "
+        "missing='empty'."
+    )
 
 
 def _is_null(item: Any) -> bool:
