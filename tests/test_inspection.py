@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
@@ -81,6 +82,30 @@ def test_occlusion_is_the_change_without_the_token(kind, fitted, texts, classes)
     with pytest.warns(UserWarning, match="1 of 1"):
         assert result.intercept == pytest.approx(decision(""))
     assert np.abs(result.contributions).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["vectorizer", "classifier", "pipeline", "search", "tuple"])
+def test_frozen_estimators_are_explained_like_others(kind, fitted, texts, binary):
+    plain = make_pipeline(fitted, LogisticRegression()).fit(texts, binary)
+    vectorizer, classifier = plain[0], plain[1]
+    frozen = {
+        "vectorizer": lambda: make_pipeline(FrozenEstimator(vectorizer), classifier),
+        "classifier": lambda: make_pipeline(vectorizer, FrozenEstimator(classifier)),
+        "pipeline": lambda: FrozenEstimator(plain),
+        "search": lambda: FrozenEstimator(
+            GridSearchCV(
+                make_pipeline(FrozenEstimator(vectorizer), LogisticRegression()),
+                {"logisticregression__C": [1.0]},
+                cv=2,
+            ).fit(texts, binary)
+        ),
+        "tuple": lambda: (FrozenEstimator(vectorizer), classifier),
+    }[kind]()
+    ours, expected = token_contributions(frozen, DOCUMENT), token_contributions(plain, DOCUMENT)
+    assert ours.method == "exact"
+    np.testing.assert_allclose(ours.contributions, expected.contributions, atol=1e-6)
+    names, values = token_importances(frozen, top=5), token_importances(plain, top=5)
+    pd.testing.assert_frame_equal(names, values, atol=1e-6)
 
 
 def test_occlusion_of_a_table_with_one_column(fitted, texts, binary):

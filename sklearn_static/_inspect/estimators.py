@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -175,7 +176,9 @@ def take_apart(estimator: Any) -> Explained:
         If `estimator` is not fitted.
     """
     if isinstance(estimator, tuple):
-        if len(estimator) != 2 or not isinstance(estimator[0], StaticEmbeddingVectorizer):
+        if len(estimator) != 2 or not isinstance(
+            _unwrapped(estimator[0]), StaticEmbeddingVectorizer
+        ):
             raise TypeError(
                 "estimator must be a Pipeline or a tuple (vectorizer, model) that starts with a "
                 f"StaticEmbeddingVectorizer, got a tuple of {', '.join(map(_kind, estimator))}."
@@ -277,8 +280,8 @@ def _vectorizers(part: Any) -> Iterator[StaticEmbeddingVectorizer]:
 
 
 def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
-    """Generate the steps of nested pipelines and of the best estimators of searches."""
-    estimator = _best(estimator)
+    """Generate the steps of nested pipelines, of searches' best estimators and of frozen ones."""
+    estimator = _unwrapped(estimator)
     if not isinstance(estimator, Pipeline):
         yield name or _kind(estimator), estimator
         return
@@ -288,16 +291,20 @@ def _steps(name: str, estimator: Any) -> Iterator[tuple[str, Any]]:
             yield from _steps(prefix + step_name, step)
 
 
-def _best(estimator: Any) -> Any:
-    """Return the best estimator of a search, or any other estimator itself."""
-    while hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
-    return estimator
+def _unwrapped(estimator: Any) -> Any:
+    """Return the best estimator of a search, or a frozen one, or any other estimator itself."""
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator
 
 
 def _as_input(estimator: Any, documents: list[str]) -> Any:
     """Convert documents to the kind of input that the estimator was fitted on."""
-    estimator = _best(estimator)
+    estimator = _unwrapped(estimator)
     names = getattr(estimator, "feature_names_in_", None)
     first = next(_steps("", estimator))[1]
     # A vectorizer and what contains it know the name of a column, but take documents.
