@@ -89,9 +89,12 @@ inline void pool(const Table& table, const Selection& selection, bool unit_lengt
             for (size_t k = 0; k < 8; ++k) divisor += squares[k];
             divisor = std::sqrt(divisor);
         }
-        // Much faster than dividing each value.
-        const float factor = divisor > 0 ? static_cast<float>(1 / divisor) : 1;
-        for (size_t j = 0; j < n_columns; ++j) out[j] *= factor;
+        if (0 < divisor && divisor < kLeastDivisor) {
+            for (size_t j = 0; j < n_columns; ++j) out[j] = static_cast<float>(out[j] / divisor);
+        } else {  // much faster than dividing each value
+            const float factor = divisor > 0 ? static_cast<float>(1 / divisor) : 1;
+            for (size_t j = 0; j < n_columns; ++j) out[j] *= factor;
+        }
         out += n_columns;
     }
 }

@@ -54,6 +54,8 @@ struct Table {
 // other is summed (16 to 24 KB of float32, where 8 rows are 5 % slower). Meanwhile the row that is 12
 // rows ahead is prefetched. From 8 to 24 rows ahead are equally fast, less is slower.
 constexpr size_t kRowsAtOnce = 16, kRowsFetched = 12;
+// The inverse of a smaller divisor may not be finite in single precision.
+constexpr double kLeastDivisor = 1e-30;
 
 struct Span {
     size_t start, stop;

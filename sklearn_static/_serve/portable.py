@@ -10,6 +10,9 @@ from sklearn_static._serve.tokens import Tokens
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
+# The inverse of a smaller divisor may not be finite in single precision.
+_LEAST_DIVISOR = 1e-30
+
 
 class TokenRows(Tokens):
     """The token rows of a batch of documents, -1 for tokens without a row."""
@@ -72,5 +75,8 @@ class Pooler:
             # In sequence, whereas np.sum adds a single column pairwise.
             total = np.add.accumulate(vectors)[-1] if n_known else np.zeros_like(out[i])
             divisor = np.sqrt(np.sum(total.astype(np.float64) ** 2)) if unit_length else n_known
-            out[i] = total * np.float32(1 / (divisor or 1))
+            if 0 < divisor < _LEAST_DIVISOR:
+                out[i] = total / divisor
+            else:
+                out[i] = total * np.float32(1 / (divisor or 1))
         return int((known.lengths == 0).sum())

@@ -21,6 +21,12 @@ from sklearn_static._serve.vocabulary import Vocabulary
 # reading the older formats.
 FORMAT_VERSION = 2
 
+# Bounds of the largest magnitude: beyond these, sums overflow or lose digits in single precision.
+LARGEST = 1e15
+SMALLEST = 1e-30
+# Of a row whose scale is a normal number.
+_SMALLEST_INT8 = 127 * float(np.finfo(np.float32).smallest_normal)
+
 Quantize = Literal["float16", "int8"] | None
 Norm = Literal["l2"] | None
 
@@ -105,19 +111,32 @@ class StaticTable:
         Raises
         ------
         ValueError
-            If a value is too large for float16.
+            If the largest magnitude is too large or too small for the type.
         """
+        peak = float(max(-vectors.min(), vectors.max()))
+        if not (SMALLEST <= peak <= LARGEST or peak == 0):  # or NaN
+            raise ValueError(
+                f"The largest magnitude of the token vectors is {peak:.3g}, but must be between "
+                f"{SMALLEST:g} and {LARGEST:g}; scale the vectors, or increase sif_coefficient if "
+                "it is tiny."
+            )
         if quantize is None:
             return cls(tokenizer, vectors, None, bigrams)
-        largest = np.abs(vectors).max(axis=1)
         if quantize == "int8":
-            scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+            largest = np.abs(vectors).max(axis=1)
+            # A row that is tiny compared to others becomes zero.
+            scales = np.where(largest > _SMALLEST_INT8, largest / 127, 1).astype(np.float32)
             codes = np.rint(vectors / scales[:, None]).astype(np.int8)
             return cls(tokenizer, codes, scales, bigrams)
-        if largest.max() > np.finfo(np.float16).max:
+        if peak > np.finfo(np.float16).max:
             raise ValueError(
                 f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
-                f"token vectors reach {largest.max():.6g}; use quantize='int8' or None."
+                f"token vectors reach {peak:.6g}; use quantize='int8' or None."
+            )
+        if 0 < peak < np.finfo(np.float16).smallest_normal:
+            raise ValueError(
+                f"quantize='float16' holds values from {np.finfo(np.float16).smallest_normal:.1g}, "
+                f"but the token vectors reach only {peak:.3g}; use quantize='int8' or None."
             )
         return cls(tokenizer, vectors.astype(np.float16), None, bigrams)
 
