@@ -89,10 +89,10 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     lsa_components : int or "auto", default="auto"
         Number of LSA (latent semantic analysis) features of the documents given to `fit`, which are
-        appended last; at most the number of documents with an in-vocabulary token. They represent
-        the words of a document, the other features its meaning; classifiers with many labeled
-        documents benefit most. "auto" is 128, or that number of documents if it is smaller, but 0
-        for a static embedding model with ``ngram_range=(1, 1)``. With 0 and
+        appended last. They represent the words of a document, the other features its meaning;
+        classifiers with many labeled documents benefit most. "auto" is 128, but 0 for a static
+        embedding model with ``ngram_range=(1, 1)``. Of fewer documents with an in-vocabulary token,
+        there are as many features as documents; for an int, a warning says so. With 0 and
         ``distill_on="vocabulary"``, the features do not depend on the documents given to `fit`,
         unless `min_df` is above 0.
 
@@ -664,7 +664,10 @@ default="auto"
         model = self._open()
         corpus, tokenizer = self._read(documents, model)
         if isinstance(model, StaticTable) and not corpus.is_used:
-            return self._set(replace(model, tokenizer=tokenizer).quantized(self.quantize), name)
+            if tokenizer is not model.tokenizer:
+                model = replace(model, tokenizer=tokenizer)
+            # The same object as the parameter, if possible, so that a file holds it once.
+            return self._set(model.quantized(self.quantize), name)
         vectors = self._vectors(model, corpus)
         vectors = vectors.with_lsa(corpus, self._max_bigrams).pruned(corpus)
         return self._set(vectors.to_table(tokenizer, self.quantize), name, vectors)
@@ -698,7 +701,6 @@ default="auto"
         lsa_components = self.lsa_components
         if lsa_components == "auto" and isinstance(model, StaticTable) and self._max_bigrams == 0:
             lsa_components = 0
-        n_before = model.tokenizer.n_original
         corpus, tokenizer = read_corpus(
             documents,
             model.tokenizer,
@@ -708,14 +710,11 @@ default="auto"
             min_df=self.min_df,
             random_state=self.random_state,
         )
-        share = 1.0
-        if tokenizer.composition is not None:  # the same tokenizer as before
-            share = min((tokenizer.n_original - n_before) / len(documents), 1)
-        if self.verbose and IS_COMPILED and share:
+        if self.verbose and IS_COMPILED and corpus.original_share:
             print(
                 "The compiled engine cannot reproduce the model's tokenizer for "
-                f"{share:.1%} of the documents; transform uses the original one for these, which "
-                "is slower."
+                f"{corpus.original_share:.1%} of the documents; transform uses the original one "
+                "for these, which is slower."
             )
         return corpus, tokenizer
 
@@ -916,7 +915,20 @@ default="auto"
         """Return the state with paths as strings, since a Path loads on its own platform only."""
         state: dict[str, Any] = super().__getstate__()
         paths = {k: os.fspath(v) for k, v in state.items() if isinstance(v, os.PathLike)}
-        return state | paths
+        return state | paths | self._model_once(state)
+
+    def _model_once(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Replace the parameter `model` if it is the fitted table in another type.
+
+        A file would otherwise hold both, and the parameter is four times as large as int8. Fitted
+        again, the copy gives the same features.
+        """
+        model, table = state.get("model"), state.get("table_")
+        if isinstance(model, StaticTable) and isinstance(table, StaticTable):
+            columns = {model.n_components, table.n_components, state["n_components_"]}
+            if table.tokenizer is model.tokenizer and len(columns) == 1:
+                return {"model": table}
+        return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state; parameters that an older version lacks get their defaults."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import skops.io
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
@@ -185,3 +187,45 @@ def _write() -> None:
 
 if __name__ == "__main__":
     _write()
+
+
+class TestWordVectors:
+    """The table of `from_vectors` is a parameter and a fitted attribute; a file holds it once."""
+
+    documents = ("w1 w2", "w3 w4 w5", "w6", "w7 w8")
+
+    @pytest.fixture
+    def vectorizer(self):
+        rng = np.random.default_rng(0)
+        vectors = rng.standard_normal((2000, 128)).astype(np.float32)
+        return StaticEmbeddingVectorizer.from_vectors([f"w{i}" for i in range(2000)], vectors)
+
+    @pytest.mark.parametrize("quantize", [None, "int8", "float16"])
+    @pytest.mark.parametrize("by", ["clone", "search"])
+    def test_a_fitted_clone_is_saved_once(self, by, quantize, vectorizer, tmp_path):
+        estimator = clone(vectorizer).set_params(quantize=quantize)
+        if by == "search":
+            pipeline = make_pipeline(estimator, LogisticRegression())
+            search = GridSearchCV(pipeline, {"logisticregression__C": [1]}, cv=2)
+            search.fit(self.documents, [0, 1, 0, 1])
+            fitted = search.best_estimator_[0]
+        else:
+            fitted = estimator.fit(self.documents)
+        file = tmp_path / "vectorizer.joblib"
+        joblib.dump(fitted, file)
+        size = fitted.table_.stored.nbytes + 4 * 2000
+        assert file.stat().st_size < size + 250_000  # the tokenizer
+        loaded = joblib.load(file, mmap_mode="r")
+        assert loaded.model is loaded.table_
+        assert isinstance(loaded.table_.stored, np.memmap)
+        expected = fitted.transform(self.documents)
+        np.testing.assert_array_equal(loaded.transform(self.documents), expected)
+        again = clone(loaded).fit(self.documents)
+        np.testing.assert_array_equal(again.transform(self.documents), expected)
+
+    def test_a_table_with_other_columns_is_saved_beside_the_vectors(self, vectorizer):
+        fitted = clone(vectorizer).set_params(n_components=64, lsa_components=3, quantize="int8")
+        fitted.fit(self.documents)
+        loaded = pickle.loads(pickle.dumps(fitted))
+        assert loaded.model.n_components == 128
+        assert loaded.table_.n_components == 64 + 3
