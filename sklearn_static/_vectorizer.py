@@ -387,7 +387,8 @@ default="auto"
 
         No code from the folder runs, nothing is unpickled, and neither torch nor transformers is
         needed. The result is fitted; fitting it again, as a search does with its clones, loads the
-        same model again.
+        same model again. The features are those of the folder's own library: in a folder of
+        sentence-transformers, unlike in one of model2vec, the unknown token has a vector.
 
         Parameters
         ----------
@@ -518,7 +519,10 @@ default="auto"
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` can load.
 
         It contains ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
-        ``config_sentence_transformers.json`` and a model card, but no pickle.
+        ``config_sentence_transformers.json`` and a model card, but no pickle. If the unknown
+        token has a vector, as in a folder of sentence-transformers, ``config.json`` and
+        ``config_sentence_transformers.json`` are left out: model2vec, which ignores unknown tokens,
+        then rejects the folder.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from fresh import run
@@ -17,13 +18,26 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from teachers import awkward_texts, save_sentence_transformer, tiny_vectorizer, write_json
+from teachers import (
+    awkward_texts,
+    reference_features,
+    save_sentence_transformer,
+    tiny_vectorizer,
+    tokenizer_of,
+    write_json,
+)
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._serve.original import unknown_id
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* no in-vocabulary token")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* no in-vocabulary token"),
+    # The old path works in all versions.
+    pytest.mark.filterwarnings("ignore:Importing from 'sentence_transformers:DeprecationWarning"),
+]
 QUANTIZE = [None, "float16", "int8"]
-FAMILIES = ["bert", "roberta", "xlm-roberta"]
+FAMILIES_OF_UNKNOWN = ["bert", "xlm-roberta"]
+FAMILIES = [*FAMILIES_OF_UNKNOWN, "roberta"]
 
 
 @pytest.fixture
@@ -165,10 +179,10 @@ class TestLoaded:
 
         return make
 
-    def check(self, folder: Path, documents: list[str], **settings) -> None:
+    def check(self, folder: Path, documents: list[str]) -> None:
         import model2vec
 
-        model = model2vec.StaticModel.from_pretrained(folder, **settings)
+        model = model2vec.StaticModel.from_pretrained(folder)
         loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
         features = loaded.transform(documents)
         np.testing.assert_allclose(features, model.encode(documents, max_length=None), atol=1e-5)
@@ -201,7 +215,7 @@ class TestLoaded:
         modules = [StaticEmbedding.from_model2vec(str(folder)), Normalize()]
         model = peer.SentenceTransformer(modules=modules[: 1 + normalize], device="cpu")
         model.save(str(tmp_path / "st"))
-        self.check(tmp_path / "st", documents, normalize=normalize)
+        check_as_sentence_transformers(tmp_path / "st", documents)
         nested = tmp_path / "nested"
         shutil.copytree(tmp_path / "st", nested)
         (nested / "0_StaticEmbedding").mkdir(exist_ok=True)
@@ -211,7 +225,117 @@ class TestLoaded:
         description = json.loads((nested / "modules.json").read_text())
         description[0]["path"] = "0_StaticEmbedding"
         write_json(nested / "modules.json", description)
-        self.check(nested, documents, normalize=normalize)
+        check_as_sentence_transformers(nested, documents)
+
+
+def static_sentence_transformer(folder: Path, family: str, normalize: bool) -> Path:
+    """Write a sentence-transformer with a StaticEmbedding, whose unknown token has a vector."""
+    peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+    from sentence_transformers.models import Normalize, StaticEmbedding
+
+    tokenizer = tokenizer_of(family)
+    tokenizer.no_truncation()
+    vectors = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 8))
+    modules = [StaticEmbedding(tokenizer, embedding_weights=vectors.astype("f4")), Normalize()]
+    peer.SentenceTransformer(modules=modules[: 1 + normalize], device="cpu").save(str(folder))
+    return folder
+
+
+def check_as_sentence_transformers(
+    folder: Path, documents: list[str], vectorizer: StaticEmbeddingVectorizer | None = None
+) -> None:
+    """Compare the features of a folder with those of sentence-transformers."""
+    peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+    expected = peer.SentenceTransformer(str(folder), device="cpu").encode(documents)
+    vectorizer = vectorizer or StaticEmbeddingVectorizer.from_pretrained(folder)
+    np.testing.assert_allclose(vectorizer.transform(documents), expected, atol=1e-5)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("normalize", [True, False])
+class TestUnknownTokens:
+    """sentence-transformers pools the unknown token, model2vec does not."""
+
+    UNKNOWN = ("a list \u2603", "I love the list \U0001f602", "\U0001f602", "\u2603 \u2603 names")
+
+    @pytest.fixture(params=[*FAMILIES_OF_UNKNOWN, "roberta"])
+    def saved(self, request, normalize, tmp_path) -> Path:
+        return static_sentence_transformer(tmp_path / "st", request.param, normalize)
+
+    def test_features_are_those_of_sentence_transformers(self, saved, documents):
+        check_as_sentence_transformers(saved, [*documents, *self.UNKNOWN])
+
+    @pytest.mark.parametrize("as_file", [False, True])
+    def test_a_fitted_copy_keeps_them(self, as_file, saved, documents, tmp_path):
+        loaded = StaticEmbeddingVectorizer.from_pretrained(saved)
+        if as_file:
+            joblib.dump(loaded, tmp_path / "file")
+            check_as_sentence_transformers(saved, documents, joblib.load(tmp_path / "file"))
+        else:
+            check_as_sentence_transformers(saved, documents, clone(loaded).fit(documents))
+
+    def test_max_length_counts_them(self, saved):
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(saved, max_length=2)
+        long = [f"{text} the names" for text in self.UNKNOWN]
+        tokenizer = vectorizer.table_.vocabulary.tokenizer
+        first = [tokenizer.encode(text, add_special_tokens=False).ids[:2] for text in long]
+        row_of = vectorizer.table_.vocabulary.row_of_id
+        expected = np.array([vectorizer.vectors_[row_of[ids]].mean(axis=0) for ids in first])
+        features = vectorizer.set_params(norm=None).transform(long)
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+
+    def test_bigrams_and_min_df(self, saved, texts):
+        vectorizer = StaticEmbeddingVectorizer(
+            saved, ngram_range=(1, 2), lsa_components=4, min_df=2, n_components=None
+        )
+        documents = [*texts, *self.UNKNOWN, *self.UNKNOWN]
+        features = vectorizer.fit_transform(documents)
+        expected = reference_features(vectorizer.table_, documents)
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+        family_has_unknown = unknown_id(vectorizer.table_.vocabulary.original.state) is not None
+        names = vectorizer.vocabulary_
+        assert any(token in names for token in ("[UNK]", "<unk>")) == family_has_unknown
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("quantize", QUANTIZE)
+class TestUnknownTokensSavedAgain:
+    @pytest.mark.parametrize("family", FAMILIES_OF_UNKNOWN)
+    def test_by_sentence_transformers_alone(self, family, quantize, fitted, documents, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        saved = static_sentence_transformer(tmp_path / "st", family, normalize=True)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(saved, quantize=quantize)
+        again = tmp_path / "again"
+        fitted.save_pretrained(again)  # whose files for model2vec must not stay
+        vectorizer.save_pretrained(again)
+        check_as_sentence_transformers(again, documents, vectorizer)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(again)
+        expected = vectorizer.transform(documents)
+        np.testing.assert_allclose(loaded.transform(documents), expected, atol=1e-6)
+        with pytest.raises(ValueError, match="Could not find expected model files"):
+            peer.StaticModel.from_pretrained(again)
+        assert "model2vec" not in (again / "README.md").read_text(encoding="utf-8")
+
+    def test_by_both_without_an_unknown_token(self, quantize, documents, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        saved = static_sentence_transformer(tmp_path / "st", "roberta", normalize=True)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(saved, quantize=quantize)
+        vectorizer.save_pretrained(tmp_path / "again")
+        check_as_sentence_transformers(tmp_path / "again", documents, vectorizer)
+        expected = peer.StaticModel.from_pretrained(tmp_path / "again").encode(documents)
+        tolerance = 1e-3 if quantize == "float16" else 1e-5  # model2vec computes in float16
+        np.testing.assert_allclose(vectorizer.transform(documents), expected, atol=tolerance)
+
+
+@pytest.mark.peers
+def test_tensors_that_sentence_transformers_ignores(documents, tmp_path):
+    """Beside its own name, it reads neither a mapping nor weights."""
+    saved = static_sentence_transformer(tmp_path / "st", "bert", normalize=False)
+    tensors = load_file(saved / "model.safetensors")
+    n_tokens = len(tensors["embedding.weight"])
+    tensors["weights"] = np.linspace(0.1, 2, n_tokens, dtype="f4")
+    save_file(tensors, saved / "model.safetensors")
+    check_as_sentence_transformers(saved, documents)
 
 
 class TestUse:

@@ -31,12 +31,14 @@ from sklearn_static._serve.vocabulary import Vocabulary
 _CHECKSUM = "sklearn_static"
 _DTYPES = {"F64", "F32", "F16", "I8"}
 _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
+# What says how the libraries read a folder.
+_SETTINGS = {"config.json", "modules.json", "config_sentence_transformers.json"}
 _ROWS_AT_ONCE = 4096
 # With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
 
 _CARD = """---
-library_name: model2vec
+library_name: {library}
 tags: [static-embeddings, sentence-transformers, sklearn-static]
 ---
 
@@ -47,13 +49,15 @@ A static embedding model: {n_rows:,} tokens, {n_components} dimensions, made wit
 from sklearn_static import StaticEmbeddingVectorizer
 features = StaticEmbeddingVectorizer.from_pretrained("this folder").transform(documents)
 
-from model2vec import StaticModel
-features = StaticModel.from_pretrained("this folder").encode(documents)
-
-from sentence_transformers import SentenceTransformer
-features = SentenceTransformer("this folder").encode(documents)
+{usage}
 ```
 """
+_USAGE = {
+    "model2vec": """from model2vec import StaticModel
+features = StaticModel.from_pretrained("this folder").encode(documents)""",
+    "sentence-transformers": """from sentence_transformers import SentenceTransformer
+features = SentenceTransformer("this folder").encode(documents)""",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class StaticFolder:
     Attributes
     ----------
     table : StaticTable
-        One row per token, excluding the unknown token.
+        One row per token, excluding the unknown token in a folder of model2vec.
     normalize : bool
         Whether features are scaled to unit length.
     """
@@ -77,6 +81,8 @@ class _Layout:
     path: str
     tensor: str
     normalize: bool
+    # sentence-transformers pools the unknown token like any other; model2vec removes it.
+    pools_unknown: bool
 
 
 def _layout(source: Source) -> _Layout | None:
@@ -92,7 +98,8 @@ def _layout(source: Source) -> _Layout | None:
         # As written by the first versions of model2vec.
         or ("model_type" not in config and "apply_zipf" in config)
     ):
-        return _Layout("", "embeddings", bool(config.get("normalize", False)))
+        normalize = bool(config.get("normalize", False))
+        return _Layout("", "embeddings", normalize, pools_unknown=False)
     modules = module_entries(source)
     if modules is None:
         return None
@@ -111,7 +118,8 @@ def _layout(source: Source) -> _Layout | None:
             "not supported; remove default_prompt_name from config_sentence_transformers.json."
         )
     path = modules[0]["path"]
-    return _Layout("" if path == "." else path, "embedding.weight", len(kinds) == 2)
+    normalize = len(kinds) == 2
+    return _Layout("" if path == "." else path, "embedding.weight", normalize, pools_unknown=True)
 
 
 def read_static(source: Source) -> StaticFolder | None:
@@ -147,7 +155,7 @@ def read_static(source: Source) -> StaticFolder | None:
     tokenizer_content = tokenizer_file.read_bytes()
     original, state, composition = _read_tokenizer(tokenizer_file, tokenizer_content)
     unknown = unknown_id(state)
-    ids = sorted(set(token_ids(state).values()) - {unknown})
+    ids = sorted(set(token_ids(state).values()) - (set() if layout.pools_unknown else {unknown}))
     with _opened(tensor_file) as tensors:
         stored, scales, kept = _read_tensors(tensors, tensor_file, layout, ids, unknown)
         checksum = (tensors.metadata() or {}).get(_CHECKSUM)
@@ -210,7 +218,9 @@ def _read_tensors(
     name = layout.tensor
     if name not in names and "embeddings" in names:
         name = "embeddings"  # model2vec's name, in a sentence-transformers folder
-    slices = {key: tensors.get_slice(key) for key in names & {name, "weights", "mapping"}}
+    # sentence-transformers reads these only beside model2vec's name.
+    others = set() if name == "embedding.weight" else {"weights", "mapping"}
+    slices = {key: tensors.get_slice(key) for key in names & {name, *others}}
     shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
     dtypes = {key: part.get_dtype() for key, part in slices.items()}
     _check_tensors(file, name, ids, unknown, shapes, dtypes)
@@ -310,7 +320,8 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     """Write a table as a folder that model2vec and sentence-transformers read.
 
     The scales of an int8 table are written as model2vec's token weights. If the table has only part
-    of the vocabulary, a mapping from all tokens to its rows is written.
+    of the vocabulary, a mapping from all tokens to its rows is written. If the unknown token has a
+    vector, which model2vec would ignore, the folder lacks the files that model2vec needs.
 
     Parameters
     ----------
@@ -334,8 +345,11 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     try:
         _write_files(new, table, Path(model).name if Path(model).exists() else model)
         (root / "1_Normalize").mkdir(exist_ok=True)
-        for file in filter(Path.is_file, new.iterdir()):
-            file.replace(root / file.name)
+        written = {file.name for file in filter(Path.is_file, new.iterdir())}
+        for name in written:
+            (new / name).replace(root / name)
+        for name in _SETTINGS - written:  # of an earlier model
+            (root / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -389,27 +403,44 @@ def _write_files(root: Path, table: StaticTable, model: str) -> None:
     scales = None if table.scales is None else table.scales[kept]
     checksum = _checksum((root / "tokenizer.json").read_bytes(), True, table.stored[kept], scales)
     save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
-    config: dict[str, Any] = {
-        "model_type": "model2vec",
-        "architectures": ["StaticModel"],
-        "normalize": True,
-        "max_length": None,
-        "hidden_dim": table.n_components,
-        "embedding_dtype": table.stored.dtype.name,
-    }
-    if "mapping" in tensors:
-        config["vocabulary_quantization"] = len(tensors["embeddings"])
-    _write_json(root / "config.json", config)
+    readers = _readers(table)
+    if "model2vec" in readers:
+        config: dict[str, Any] = {
+            "model_type": "model2vec",
+            "architectures": ["StaticModel"],
+            "normalize": True,
+            "max_length": None,
+            "hidden_dim": table.n_components,
+            "embedding_dtype": table.stored.dtype.name,
+        }
+        if "mapping" in tensors:
+            config["vocabulary_quantization"] = len(tensors["embeddings"])
+        _write_json(root / "config.json", config)
+        # Otherwise the prompt of an overwritten model would be prepended to every document.
+        _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
     package = "sentence_transformers.models"
     modules = [
         {"idx": 0, "name": "0", "path": ".", "type": f"{package}.StaticEmbedding"},
         {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{package}.Normalize"},
     ]
     _write_json(root / "modules.json", modules)
-    # Otherwise the prompt of an overwritten model would be prepended to every document.
-    _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
-    card = _CARD.format(n_rows=len(vocabulary), n_components=table.n_components, model=model)
+    card = _CARD.format(
+        library=readers[0],
+        n_rows=len(vocabulary),
+        n_components=table.n_components,
+        model=model,
+        usage="\n\n".join(_USAGE[reader] for reader in readers),
+    )
     (root / "README.md").write_text(card, encoding="utf-8")
+
+
+def _readers(table: StaticTable) -> list[str]:
+    """Return the libraries that compute the same features from a folder of the table."""
+    original = table.vocabulary.original
+    unknown = unknown_id(original.state)
+    original.release()
+    is_pooled = unknown is not None and unknown in table.vocabulary.token_ids
+    return ["sentence-transformers"] if is_pooled else ["model2vec", "sentence-transformers"]
 
 
 def _write_json(file: Path, content: object) -> None:
