@@ -66,8 +66,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         Hub name or local folder of the teacher, a sentence-transformer or a plain transformers
         encoder. If it is a static embedding model of model2vec or sentence-transformers instead,
         there is nothing to distill: `fit` loads it. `distill_on` must then be "vocabulary", and the
-        other parameters of the distillation, except `n_components`, are ignored. A leading ``~`` is
-        expanded. `from_vectors` sets a `StaticTable` here.
+        other parameters of the distillation, except `n_components`, are ignored. `norm` and
+        `max_length` stay as they are; only `from_pretrained` sets them to those of the folder. A
+        leading ``~`` is expanded. `from_vectors` sets a `StaticTable` here.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
@@ -281,7 +282,7 @@ default="auto"
     (4, 68)
     """
 
-    _is_fitting = _has_set_params = False
+    _is_fitting = _has_set_params = _has_chosen_components = False
     # skrub then passes one column at a time.
     __single_column_transformer__ = True
     # scikit-learn's HTML representation links to this page.
@@ -399,8 +400,10 @@ default="auto"
         local_files_only : bool, default=False
             Whether to use only models that are already on this machine, without network access.
         **parameters : Any
-            Further parameters of the vectorizer, such as `n_jobs`. `norm` defaults to the model's
-            setting.
+            Further parameters of the vectorizer, such as `n_jobs`. `norm`, `max_length` and
+            `n_components` default to the folder's settings: `max_length` to that in
+            ``config.json`` of model2vec (512 if it has none) or to the truncation in
+            ``tokenizer.json`` of sentence-transformers, `n_components` to its ``truncate_dim``.
 
         Returns
         -------
@@ -414,9 +417,8 @@ default="auto"
         ValueError
             If the model is of another kind, a file is damaged, or its files are inconsistent.
         """
-        chosen = {"n_components": None} | parameters
         vectorizer = cls(
-            name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
+            name_or_folder, revision=revision, local_files_only=local_files_only, **parameters
         )
         vectorizer._validate_params()
         source = vectorizer._source(name_or_folder)
@@ -426,8 +428,9 @@ default="auto"
                 f"name_or_folder={source.model!r} is not a static embedding model of model2vec or "
                 "sentence-transformers; to distill it, pass it as the parameter model and call fit."
             )
-        if "norm" not in parameters:
-            vectorizer.norm = "l2" if static.normalize else None
+        for name, value in static.parameters(given=parameters).items():
+            setattr(vectorizer, name, value)
+        vectorizer._has_chosen_components = True
         return vectorizer._load(static.table)
 
     @classmethod
@@ -532,23 +535,28 @@ default="auto"
         Raises
         ------
         ValueError
-            If the formats cannot represent the vectorizer: if there are bigrams, if `norm` is None
-            (sentence-transformers would count unknown tokens) or if `max_length` is not None.
+            If the formats cannot represent the vectorizer: if there are bigrams, or if `norm` is
+            None (sentence-transformers would count unknown tokens).
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If `max_length` is not None: model2vec also truncates documents to a number of
+            characters, so that it returns other features for some.
         """
         check_is_fitted(self)
         model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
         for feature, is_used, cure in (
             ("bigrams", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
             (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
-            (f"max_length={self.max_length}", self.max_length is not None, "set max_length=None"),
         ):
             if is_used:
                 raise ValueError(
                     f"The format of save_pretrained cannot represent {feature}: {cure}."
                 )
-        write_static(folder, self.table_, model)
+        write_static(folder, self.table_, model, self.max_length)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -769,8 +777,9 @@ default="auto"
     def __sklearn_clone__(self) -> Self:
         """Clone, for example in a ColumnTransformer after a search has set parameters."""
         copy: Self = _clone_parametrized(self)
-        if self._has_set_params:
-            copy._has_set_params = True
+        for flag in ("_has_set_params", "_has_chosen_components"):
+            if getattr(self, flag):
+                setattr(copy, flag, True)
         return copy
 
     def _warn_of_no_effect(self) -> None:
@@ -813,7 +822,8 @@ default="auto"
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static embedding "
                 "model; set distill_on='vocabulary' or pass a sentence-transformer."
             )
-        if self.n_components in (None, _DEFAULT_COMPONENTS):
+        is_default = self.n_components == _DEFAULT_COMPONENTS and not self._has_chosen_components
+        if self.n_components is None or is_default:
             return table
         if self.n_components % 1 or self.n_components > table.n_components:
             raise ValueError(

@@ -149,7 +149,6 @@ class TestSaved:
         ("settings", "message"),
         [
             ({"norm": None}, "cannot represent norm=None: set norm='l2'"),
-            ({"max_length": 9}, "cannot represent max_length=9: set max_length=None"),
             (
                 {"distill_on": "corpus", "ngram_range": (1, 2)},
                 r"cannot represent bigrams: fit with ngram_range=\(1, 1\)",
@@ -183,9 +182,10 @@ class TestLoaded:
         import model2vec
 
         model = model2vec.StaticModel.from_pretrained(folder)
+        # It first cuts documents to a number of characters, which is not to be compared.
+        model.median_token_length = 1000
         loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
-        features = loaded.transform(documents)
-        np.testing.assert_allclose(features, model.encode(documents, max_length=None), atol=1e-5)
+        np.testing.assert_allclose(loaded.transform(documents), model.encode(documents), atol=1e-5)
 
     @pytest.mark.peers
     @pytest.mark.parametrize("quantize_to", ["float64", "float32", "int8"])
@@ -325,6 +325,178 @@ class TestUnknownTokensSavedAgain:
         expected = peer.StaticModel.from_pretrained(tmp_path / "again").encode(documents)
         tolerance = 1e-3 if quantize == "float16" else 1e-5  # model2vec computes in float16
         np.testing.assert_allclose(vectorizer.transform(documents), expected, atol=tolerance)
+
+
+class TestLimits:
+    """The lengths to which a folder truncates documents and features."""
+
+    LONG = ("the list of names and \u2603 " * 400, "names " + "\u2603 " * 600 + "list", "a list")
+
+    @pytest.fixture
+    def static(self, tmp_path) -> Path:
+        return static_sentence_transformer(tmp_path / "st", "bert", normalize=False)
+
+    def set_truncation(self, folder: Path, **truncation) -> None:
+        state = json.loads((folder / "tokenizer.json").read_text())
+        defaults = {
+            "direction": "Right",
+            "max_length": 9,
+            "strategy": "LongestFirst",
+            "stride": 0,
+        }
+        state["truncation"] = defaults | truncation
+        write_json(folder / "tokenizer.json", state)
+
+    def set_config(self, folder: Path, name: str, **settings) -> None:
+        content = json.loads((folder / name).read_text())
+        write_json(folder / name, content | settings)
+
+    @pytest.mark.peers
+    def test_max_length_of_model2vec(self, bert_folder, tmp_path):
+        peer = pytest.importorskip("model2vec.distill", reason="needs the group `peers`")
+        model = peer.distill(str(bert_folder), pca_dims=8, quantize_to="float32")
+        model.save_pretrained(tmp_path)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path)
+        assert loaded.get_params()["max_length"] == model.max_length == 512
+        words = ["a " * 1200 + "list", "a " * 300 + "\u2603 " * 300 + "list " * 600]
+        np.testing.assert_allclose(loaded.transform(words), model.encode(words), atol=1e-5)
+        own = StaticEmbeddingVectorizer.from_pretrained(tmp_path, max_length=None)
+        assert own.max_length is None
+        model.median_token_length = 1000
+        expected = model.encode(words, max_length=None)
+        np.testing.assert_allclose(own.transform(words), expected, atol=1e-5)
+
+    @pytest.mark.peers
+    def test_model2vec_without_a_setting(self, folder):
+        """As in folders of its older versions: then its limit is 512."""
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text())
+        del config["max_length"]
+        write_json(folder / "config.json", config)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(folder)
+        limit = peer.StaticModel.from_pretrained(folder).max_length
+        assert vectorizer.max_length == limit == 512
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("strategy", ["LongestFirst", "OnlyFirst"])
+    def test_truncation_of_sentence_transformers(self, strategy, static):
+        self.set_truncation(static, strategy=strategy)
+        check_as_sentence_transformers(static, self.LONG)
+        assert StaticEmbeddingVectorizer.from_pretrained(static).get_params()["max_length"] == 9
+        loaded = StaticEmbeddingVectorizer.from_pretrained(static, max_length=None)
+        assert loaded.max_length is None
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize(
+        ("truncation", "message"),
+        [
+            ({"direction": "Left"}, r"tokenizer.json, truncation: 'direction' must be 'Right' \("),
+            ({"strategy": "OnlySecond"}, "'strategy' must be 'LongestFirst' or 'OnlyFirst'"),
+            ({"max_length": 0}, "'max_length' must be an integer of at least 1, got 0"),
+            ({"max_length": "9"}, "'max_length' must be an integer of at least 1, got '9'"),
+            ({"stride": 9}, "'max_length' must be an integer above the stride, got 9"),
+            ({"direction": 1}, "'direction' must be a string, got 1"),
+        ],
+    )
+    def test_other_truncations_are_refused(self, truncation, message, static):
+        self.set_truncation(static, **truncation)
+        with pytest.raises(ValueError, match=message):
+            StaticEmbeddingVectorizer.from_pretrained(static)
+        own = StaticEmbeddingVectorizer.from_pretrained(static, max_length=9)
+        assert own.max_length == 9
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("n_components", [3, 8, 100])
+    def test_truncate_dim(self, n_components, static):
+        name = "config_sentence_transformers.json"
+        self.set_config(static, name, truncate_dim=n_components)
+        check_as_sentence_transformers(static, self.LONG)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(static)
+        assert loaded.get_params()["n_components"] == (3 if n_components == 3 else None)
+        own = StaticEmbeddingVectorizer.from_pretrained(static, n_components=5)
+        assert own.transform(["a list"]).shape == (1, 5)
+
+    @pytest.mark.peers
+    def test_truncate_dim_after_normalization(self, tmp_path):
+        """Only the lengths of features differ then."""
+        peer = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        static = static_sentence_transformer(tmp_path / "st", "bert", normalize=True)
+        self.set_config(static, "config_sentence_transformers.json", truncate_dim=3)
+        with pytest.warns(UserWarning, match="differ from sentence-transformers' by a factor"):
+            features = StaticEmbeddingVectorizer.from_pretrained(static).transform(self.LONG)
+        theirs = peer.SentenceTransformer(str(static), device="cpu").encode(list(self.LONG))
+        theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+        np.testing.assert_allclose(features, theirs, atol=1e-5)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(static, n_components=3)
+        np.testing.assert_array_equal(loaded.transform(self.LONG), features)
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, [3]])
+    def test_truncate_dim_that_is_no_number(self, value, static):
+        name = "config_sentence_transformers.json"
+        self.set_config(static, name, truncate_dim=value)
+        message = f"{name}: 'truncate_dim' must be an integer of at least 1"
+        with pytest.raises(ValueError, match=message):
+            StaticEmbeddingVectorizer.from_pretrained(static)
+
+    def test_n_components_of_256_is_a_choice(self, folder, texts):
+        """As the default of the class it keeps all, but `from_pretrained` has another default."""
+        tensors = load_file(folder / "model.safetensors")
+        save_file(
+            {"embeddings": np.tile(tensors["embeddings"], (1, 40))}, folder / "model.safetensors"
+        )
+        loaded = StaticEmbeddingVectorizer.from_pretrained(folder, n_components=256)
+        assert loaded.transform(["a list"]).shape == (1, 256)
+        assert clone(loaded).fit(texts).n_components_ == 256
+        fitted = StaticEmbeddingVectorizer(folder, n_components=256, lsa_components=0).fit(texts)
+        assert fitted.n_components_ == 320
+        assert StaticEmbeddingVectorizer.from_pretrained(folder).n_components_ == 320
+
+    def test_fit_keeps_the_own_parameters(self, folder, texts):
+        self.set_config(folder, "config.json", max_length=9)
+        save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+        vectorizer = StaticEmbeddingVectorizer(folder, lsa_components=0).fit(texts)
+        assert vectorizer.max_length is None
+        loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
+        assert loaded.max_length == clone(loaded).fit(texts).max_length == 9
+
+    def test_a_changed_limit_does_not_match_the_checksum(self, fitted, tmp_path):
+        vectorizer = clone(fitted).fit(["a"]).set_params(max_length=9)
+        with pytest.warns(UserWarning, match="model2vec also truncates"):
+            vectorizer.save_pretrained(tmp_path)
+        assert StaticEmbeddingVectorizer.from_pretrained(tmp_path).max_length == 9
+        self.set_config(tmp_path, "config.json", max_length=10)
+        with pytest.raises(ValueError, match="do not match the checksum"):
+            StaticEmbeddingVectorizer.from_pretrained(tmp_path)
+
+    @pytest.mark.peers
+    def test_a_saved_limit(self, fitted, documents, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        vectorizer = clone(fitted).fit(["a"]).set_params(max_length=9)
+        message = r"truncates documents to \d+ characters, max_length=9 times the median length"
+        with pytest.warns(UserWarning, match=message):
+            vectorizer.save_pretrained(tmp_path / "saved")
+        texts = [*documents, *self.LONG]
+        expected = vectorizer.transform(texts)
+        check_as_sentence_transformers(tmp_path / "saved", texts, vectorizer)
+        model = peer.StaticModel.from_pretrained(tmp_path / "saved")
+        kept = [len(text) <= 9 * model.median_token_length for text in texts]
+        assert 5 < sum(kept) < len(texts)
+        np.testing.assert_allclose(model.encode(texts)[kept], expected[kept], atol=1e-5)
+        model.median_token_length = 1000
+        np.testing.assert_allclose(model.encode(texts), expected, atol=1e-5)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path / "saved")
+        assert loaded.max_length == 9
+        np.testing.assert_allclose(loaded.transform(texts), expected, atol=1e-6)
+
+    @pytest.mark.peers
+    def test_a_saved_limit_for_sentence_transformers_alone(self, documents, tmp_path):
+        static = static_sentence_transformer(tmp_path / "st", "bert", normalize=True)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(static, max_length=3)
+        vectorizer.save_pretrained(tmp_path / "saved")
+        check_as_sentence_transformers(tmp_path / "saved", documents)
+        assert StaticEmbeddingVectorizer.from_pretrained(tmp_path / "saved").max_length == 3
 
 
 @pytest.mark.peers

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from sklearn_static._formats.settings import Settings
 from sklearn_static._warnings import warn
 
 # How long to wait for the Hub to return the commit of a model, and how long its answer, or a
@@ -220,6 +221,34 @@ class Source:
         if required and self._parsed[filename] is None:
             raise self._has_no(filename)
         return self._parsed[filename]
+
+    def settings(self, filename: str, *, required: bool = False) -> Settings:
+        """Parse a file with a JSON object.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+        required : bool, default=False
+            Whether to raise if there is no such file.
+
+        Returns
+        -------
+        settings : Settings
+            The object; empty if there is no such file.
+
+        Raises
+        ------
+        OSError
+            If the file is required and missing.
+        ValueError
+            If the file is not a JSON object.
+        """
+        content = self.json(filename, required=required)
+        where = f"model={self.model!r}, file {filename}"
+        if content is not None and not isinstance(content, dict):
+            raise ValueError(f"{where} must be a JSON object, got {type(content).__name__}.")
+        return Settings(content or {}, where)
 
     def _parse(self, filename: str) -> Any:
         path = self.path(filename)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,15 @@ from sklearn_static._formats.sentence_transformers import (
     default_prompt,
     module_entries,
     module_kind,
+    truncate_dim,
 )
+from sklearn_static._formats.settings import Settings
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, composition_of
 from sklearn_static._serve.original import Original, token_ids, unknown_id
-from sklearn_static._serve.table import StaticTable
+from sklearn_static._serve.table import Norm, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
+from sklearn_static._warnings import warn
 
 # Key of the checksum in the header of model.safetensors.
 _CHECKSUM = "sklearn_static"
@@ -33,6 +36,8 @@ _DTYPES = {"F64", "F32", "F16", "I8"}
 _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
 # What says how the libraries read a folder.
 _SETTINGS = {"config.json", "modules.json", "config_sentence_transformers.json"}
+# model2vec truncates documents to this number of tokens if its config.json has no max_length.
+_DEFAULT_MAX_LENGTH = 512
 _ROWS_AT_ONCE = 4096
 # With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
@@ -61,6 +66,18 @@ features = SentenceTransformer("this folder").encode(documents)""",
 
 
 @dataclass(frozen=True)
+class _Layout:
+    path: str
+    tensor: str
+    normalize: bool
+    # sentence-transformers pools the unknown token like any other; model2vec removes it.
+    is_model2vec: bool
+    # sentence-transformers has this limit in tokenizer.json.
+    max_length: int | None = None
+    truncate_dim: int | None = None
+
+
+@dataclass(frozen=True)
 class StaticFolder:
     """A static embedding model read from a folder.
 
@@ -68,38 +85,87 @@ class StaticFolder:
     ----------
     table : StaticTable
         One row per token, excluding the unknown token in a folder of model2vec.
-    normalize : bool
-        Whether features are scaled to unit length.
     """
 
     table: StaticTable
-    normalize: bool
+    _layout: _Layout
+    _tokenizer_settings: Settings
 
+    def parameters(self, given: Collection[str]) -> dict[str, Any]:
+        """Read the parameters of the vectorizer that the folder sets.
 
-@dataclass(frozen=True)
-class _Layout:
-    path: str
-    tensor: str
-    normalize: bool
-    # sentence-transformers pools the unknown token like any other; model2vec removes it.
-    pools_unknown: bool
+        Parameters
+        ----------
+        given : collection of str
+            The parameters to leave out, as the caller sets them.
+
+        Returns
+        -------
+        parameters : dict
+            Some of `norm`, `max_length` and `n_components`.
+
+        Raises
+        ------
+        ValueError
+            If the tokenizer truncates documents in a way that `max_length` cannot represent.
+
+        Warns
+        -----
+        UserWarning
+            If the folder truncates features that have unit length.
+        """
+        read = {"norm": self._norm, "max_length": self._max_length, "n_components": self._n_first}
+        return {name: of_folder() for name, of_folder in read.items() if name not in given}
+
+    def _norm(self) -> Norm:
+        return "l2" if self._layout.normalize else None
+
+    def _n_first(self) -> int | None:
+        n_components = self._layout.truncate_dim
+        if n_components is None or n_components >= self.table.n_components:
+            return None
+        if self._layout.normalize:
+            warn(
+                f"The model truncates embeddings of unit length (truncate_dim={n_components} in "
+                "config_sentence_transformers.json); the vectorizer truncates them before they "
+                "are scaled to unit length, so features differ from sentence-transformers' by a "
+                f"factor. Set n_components={n_components} to confirm this, or n_components=None."
+            )
+        return n_components
+
+    def _max_length(self) -> int | None:
+        if self._layout.is_model2vec:
+            return self._layout.max_length
+        if self._tokenizer_settings.raw("truncation") is None:
+            return None
+        truncation = self._tokenizer_settings.object("truncation")
+        max_length = truncation.count("max_length")
+        for key, supported in (
+            ("direction", ("Right",)),
+            ("strategy", ("LongestFirst", "OnlyFirst")),
+        ):
+            if truncation.text(key, supported[0]) not in supported:
+                rule = f"{' or '.join(map(repr, supported))} (or pass max_length)"
+                raise truncation.error(key, rule)
+        if max_length is None or (truncation.count("stride", 0, 0) or 0) >= max_length:
+            raise truncation.error("max_length", "an integer above the stride")
+        return max_length
 
 
 def _layout(source: Source) -> _Layout | None:
-    config = source.json("config.json")
-    if config is not None and not isinstance(config, dict):
-        raise ValueError(
-            f"model={source.model!r}: config.json must be a JSON object, got "
-            f"{type(config).__name__}."
+    config = source.settings("config.json")
+    kind = config.text("model_type")
+    # Checked first, since model2vec downloads no modules.json from the Hub. The first versions of
+    # model2vec wrote no model_type.
+    if kind == "model2vec" or (kind is None and "apply_zipf" in config):
+        has_limit = "max_length" in config
+        return _Layout(
+            "",
+            "embeddings",
+            config.flag("normalize"),
+            is_model2vec=True,
+            max_length=config.count("max_length") if has_limit else _DEFAULT_MAX_LENGTH,
         )
-    # Checked first, since model2vec downloads no modules.json from the Hub.
-    if config is not None and (
-        config.get("model_type") == "model2vec"
-        # As written by the first versions of model2vec.
-        or ("model_type" not in config and "apply_zipf" in config)
-    ):
-        normalize = bool(config.get("normalize", False))
-        return _Layout("", "embeddings", normalize, pools_unknown=False)
     modules = module_entries(source)
     if modules is None:
         return None
@@ -118,8 +184,13 @@ def _layout(source: Source) -> _Layout | None:
             "not supported; remove default_prompt_name from config_sentence_transformers.json."
         )
     path = modules[0]["path"]
-    normalize = len(kinds) == 2
-    return _Layout("" if path == "." else path, "embedding.weight", normalize, pools_unknown=True)
+    return _Layout(
+        "" if path == "." else path,
+        "embedding.weight",
+        len(kinds) == 2,
+        is_model2vec=False,
+        truncate_dim=truncate_dim(source),
+    )
 
 
 def read_static(source: Source) -> StaticFolder | None:
@@ -155,12 +226,12 @@ def read_static(source: Source) -> StaticFolder | None:
     tokenizer_content = tokenizer_file.read_bytes()
     original, state, composition = _read_tokenizer(tokenizer_file, tokenizer_content)
     unknown = unknown_id(state)
-    ids = sorted(set(token_ids(state).values()) - (set() if layout.pools_unknown else {unknown}))
+    ids = sorted(set(token_ids(state).values()) - ({unknown} if layout.is_model2vec else set()))
     with _opened(tensor_file) as tensors:
         stored, scales, kept = _read_tensors(tensors, tensor_file, layout, ids, unknown)
         checksum = (tensors.metadata() or {}).get(_CHECKSUM)
     if checksum is not None and checksum != _checksum(
-        tokenizer_content, layout.normalize, stored, scales
+        tokenizer_content, layout.normalize, layout.max_length, stored, scales
     ):
         raise ValueError(
             f"{tensor_file}, {tokenizer_file.name} and config.json do not match the checksum in "
@@ -168,7 +239,9 @@ def read_static(source: Source) -> StaticFolder | None:
         )
     vocabulary = Vocabulary(original, np.array(ids, dtype=np.int32)[kept])
     table = StaticTable(FastTokenizer(vocabulary, composition), stored, scales)
-    return StaticFolder(table, layout.normalize)
+    where = f"model={source.model!r}, file {join(layout.path, 'tokenizer.json')}"
+    settings = Settings({"truncation": state.get("truncation")}, where)
+    return StaticFolder(table, layout, settings)
 
 
 def _read_tokenizer(
@@ -316,7 +389,9 @@ def _check_tensors(
         raise ValueError(f"{file}: weights must hold floats, got {dtypes['weights']}.")
 
 
-def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str) -> None:
+def write_static(
+    folder: str | os.PathLike[str], table: StaticTable, model: str, max_length: int | None
+) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
     The scales of an int8 table are written as model2vec's token weights. If the table has only part
@@ -331,11 +406,18 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
         A table without bigrams.
     model : str
         The original model, for the model card; of a path, only the last part is written.
+    max_length : int or None
+        Number of tokens to which documents are truncated; None does not truncate.
 
     Raises
     ------
     ValueError
         If the folder holds a model of another kind, such as a teacher.
+
+    Warns
+    -----
+    UserWarning
+        If model2vec would truncate documents with long tokens further.
     """
     root = Path(folder)
     _check_overwritten(root)
@@ -343,7 +425,8 @@ def write_static(folder: str | os.PathLike[str], table: StaticTable, model: str)
     # So that an earlier model survives a full disk; inside, as others may be on another disk.
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     try:
-        _write_files(new, table, Path(model).name if Path(model).exists() else model)
+        name = Path(model).name if Path(model).exists() else model
+        _write_files(new, table, name, max_length)
         (root / "1_Normalize").mkdir(exist_ok=True)
         written = {file.name for file in filter(Path.is_file, new.iterdir())}
         for name in written:
@@ -376,7 +459,7 @@ def _read_json(file: Path) -> Any:
         return None
 
 
-def _write_files(root: Path, table: StaticTable, model: str) -> None:
+def _write_files(root: Path, table: StaticTable, model: str, max_length: int | None) -> None:
     from safetensors.numpy import save_file
 
     vocabulary = table.vocabulary
@@ -397,19 +480,24 @@ def _write_files(root: Path, table: StaticTable, model: str) -> None:
         tensors["weights"] = np.ones(n_ids, dtype=np.float32)
     if table.scales is not None:
         tensors["weights"][ids] = table.scales
-    vocabulary.tokenizer.save(str(root / "tokenizer.json"), pretty=False)
+    readers = _readers(table)
+    is_for_model2vec = "model2vec" in readers
+    _write_tokenizer(root / "tokenizer.json", vocabulary.tokenizer, max_length)
+    if max_length is not None and is_for_model2vec:
+        _warn_of_characters(vocabulary.tokenizer, max_length)
     # As they will be read, without tokens whose vector is zero.
     kept = table.stored.any(axis=1)
     scales = None if table.scales is None else table.scales[kept]
-    checksum = _checksum((root / "tokenizer.json").read_bytes(), True, table.stored[kept], scales)
+    tokenizer = (root / "tokenizer.json").read_bytes()
+    limit = max_length if is_for_model2vec else None
+    checksum = _checksum(tokenizer, True, limit, table.stored[kept], scales)
     save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
-    readers = _readers(table)
-    if "model2vec" in readers:
+    if is_for_model2vec:
         config: dict[str, Any] = {
             "model_type": "model2vec",
             "architectures": ["StaticModel"],
             "normalize": True,
-            "max_length": None,
+            "max_length": max_length,
             "hidden_dim": table.n_components,
             "embedding_dtype": table.stored.dtype.name,
         }
@@ -434,6 +522,25 @@ def _write_files(root: Path, table: StaticTable, model: str) -> None:
     (root / "README.md").write_text(card, encoding="utf-8")
 
 
+def _write_tokenizer(file: Path, tokenizer: Tokenizer, max_length: int | None) -> None:
+    """Write a tokenizer with the limit that sentence-transformers reads; model2vec ignores it."""
+    if max_length is not None:
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.enable_truncation(max_length)
+    tokenizer.save(str(file), pretty=False)
+
+
+def _warn_of_characters(tokenizer: Tokenizer, max_length: int) -> None:
+    """Say how model2vec truncates documents before it tokenizes them."""
+    n_characters = max_length * int(np.median([len(token) for token in tokenizer.get_vocab()]))
+    warn(
+        f"model2vec also truncates documents to {n_characters:,} characters, max_length="
+        f"{max_length} times the median length of a token, before it tokenizes them. For documents "
+        "with longer tokens, it will return other features than from_pretrained and "
+        "sentence-transformers. To avoid this, set max_length=None."
+    )
+
+
 def _readers(table: StaticTable) -> list[str]:
     """Return the libraries that compute the same features from a folder of the table."""
     original = table.vocabulary.original
@@ -448,10 +555,16 @@ def _write_json(file: Path, content: object) -> None:
 
 
 def _checksum(
-    tokenizer: bytes, normalize: bool, stored: NDArray[Any], scales: NDArray[np.float32] | None
+    tokenizer: bytes,
+    normalize: bool,
+    max_length: int | None,
+    stored: NDArray[Any],
+    scales: NDArray[np.float32] | None,
 ) -> str:
     """Hash everything that the features depend on."""
     digest = hashlib.sha256(tokenizer)
+    if max_length is not None:  # added later
+        digest.update(repr(max_length).encode())
     digest.update(repr((normalize, stored.shape, stored.dtype.name)).encode())
     for array in (stored, scales):
         if array is not None:

@@ -16,6 +16,7 @@ _POOLING_FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_CONFIG = "config_sentence_transformers.json"
 # The file is named for the class that once wrote it.
 _TRANSFORMER_SETTINGS = [
     f"sentence_{kind}_config.json"
@@ -92,15 +93,36 @@ def default_prompt(source: Source) -> str:
     ValueError
         If the prompts do not include the default one.
     """
-    settings = source.json("config_sentence_transformers.json") or {}
-    name = settings.get("default_prompt_name")
-    prompts = settings.get("prompts") or {}
+    settings = source.settings(_CONFIG)
+    name = settings.text("default_prompt_name")
+    prompts = settings.object("prompts")
     if name is not None and name not in prompts:
         raise ValueError(
             f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
-            f"{', '.join(map(repr, prompts)) or 'none'}."
+            f"{', '.join(map(repr, prompts.keys())) or 'none'}."
         )
-    return prompts.get(name) or ""
+    return (prompts.text(name) if name is not None else None) or ""
+
+
+def truncate_dim(source: Source) -> int | None:
+    """Read to how many dimensions a sentence-transformer truncates its embeddings.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    n_dimensions : int or None
+        The number; None if there is no limit.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive number.
+    """
+    return source.settings(_CONFIG).count("truncate_dim")
 
 
 def transformer_settings(source: Source, path: str) -> dict[str, Any]:
