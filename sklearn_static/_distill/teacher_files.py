@@ -20,9 +20,11 @@ from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     Modules,
     default_prompt,
+    may_have_modules,
     read_modules,
     transformer_settings,
 )
+from sklearn_static._warnings import warn
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -171,20 +173,32 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         If there is no such model or a file is missing.
     ValueError
         If the folder has an unsupported module or setting.
+
+    Warns
+    -----
+    UserWarning
+        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer.
     """
     modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
     settings, prompt = {}, ""
     if modules is None:
         modules = Modules()
+        if pooling == "auto" and may_have_modules(source):
+            warn(
+                f"The copy of model={source.model!r} on this machine has no modules.json, so it is "
+                "taken for a plain transformer, whose outputs are averaged. If it is a "
+                "sentence-transformer, download all of it: hf download "
+                f"{source.model}. Otherwise, set pooling='mean'."
+            )
     else:
         settings = transformer_settings(source, modules.transformer_path)
         prompt = default_prompt(source)
     modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
     path = modules.transformer_path
     config = source.json(join(path, "config.json"), required=True)
-    if source.is_folder:
-        _check_complete(source.model, path)
+    if source.is_local:
+        _check_complete(source, path)
     tokenizer_settings = source.json(join(path, "tokenizer_config.json")) or {}
     return TeacherFiles(
         Encoder(source, path, modes, modules.dense_paths),
@@ -196,14 +210,17 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     )
 
 
-def _check_complete(model: str, path: str) -> None:
+def _check_complete(source: Source, path: str) -> None:
     """Raise if a local transformer lacks a file, before torch is imported."""
-    folder = os.path.join(model, path)
+    folder = source.root(join(path, "config.json")) / path
     names = os.listdir(folder)
+    place = "a local folder" if source.is_folder else "a copy from the Hub"
     for kind, patterns in _REQUIRED_FILES.items():
+        if kind == "weights" and not source.is_folder:
+            continue  # they are downloaded only if some outputs are not in the cache
         if not any(fnmatch.filter(names, pattern) for pattern in patterns):
             raise OSError(
-                f"model={model!r} is a local folder without a complete model: {folder} has no "
+                f"model={source.model!r} is {place} without a complete model: {folder} has no "
                 f"{kind}; it must have one of {', '.join(patterns)}."
             )
 

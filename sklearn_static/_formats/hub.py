@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -47,6 +48,11 @@ class Source:
         """Whether the model is a local folder."""
         return os.path.isdir(self.model)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the files on this machine are all that there is to find."""
+        return self.is_folder or self._on_hub.commit is None
+
     @cached_property
     def _on_hub(self) -> "_Answer":
         from huggingface_hub import constants
@@ -84,6 +90,58 @@ class Source:
             self._found[filename] = self._find(filename)
         return self._found[filename]
 
+    def required_path(self, filename: str) -> str:
+        """Find a file that the model must have, and download it if necessary.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+
+        Returns
+        -------
+        path : str
+            Its path on this machine.
+
+        Raises
+        ------
+        OSError
+            If there is no such file or model, or it is not on this machine and the Hub is
+            unreachable.
+        """
+        path = self.path(filename)
+        if path is None:
+            raise self._has_no(filename)
+        return path
+
+    def check_known(self, filename: str, hints: Sequence[str]) -> bool:
+        """Find out whether the model is known to lack a file, which is not on this machine.
+
+        Without the Hub, this is known if the Hub's client has recorded it or the model's files.
+
+        Parameters
+        ----------
+        filename : str
+            The path of the file in the model's folder.
+        hints : sequence of str
+            Files that only models with the file have.
+
+        Returns
+        -------
+        is_known : bool
+            Whether it is known that there is no such file.
+
+        Raises
+        ------
+        OSError
+            If a hint is on this machine, so that the copy of the model is incomplete.
+        """
+        if self.is_folder or not self.is_local or self._lacks(filename):
+            return True
+        if any(map(self.path, hints)):
+            raise self._not_loaded(filename, self._on_hub.reason)
+        return False
+
     def root(self, filename: str) -> Path:
         """Return the model's root folder on this machine.
 
@@ -102,10 +160,7 @@ class Source:
         OSError
             If the model has no such file.
         """
-        path = self.path(filename)
-        if path is None:
-            raise self._has_no(filename)
-        return Path(path).parents[filename.count("/")]
+        return Path(self.required_path(filename)).parents[filename.count("/")]
 
     def loading(self, path: str) -> dict[str, Any]:
         """Return the arguments with which transformers loads one of the model's folders.
@@ -166,10 +221,39 @@ class Source:
             return None
         if answer.commit is not None:
             return self._fetch(filename)
-        # If modules.json was downloaded, the whole model was.
-        if isinstance(try_to_load_from_cache(self.model, "modules.json", revision=revision), str):
+        # The client records neither which files the model has, except in its latest versions, nor
+        # whether it loaded all of them: a copy lacks what is optional, or AutoModel does not need.
+        main_files = ("config.json", "modules.json")
+        if any(map(self._copy, main_files)) and filename not in (self._listed or ()):
             return None
         raise self._not_loaded(filename, answer.reason)
+
+    def _copy(self, filename: str) -> str | None:
+        """Return the path of a file in the Hub's cache."""
+        from huggingface_hub import try_to_load_from_cache
+
+        copy = try_to_load_from_cache(self.model, filename, revision=self.revision)
+        return copy if isinstance(copy, str) else None
+
+    def _lacks(self, filename: str) -> bool:
+        """Return whether the Hub's cache records that the model has no such file."""
+        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+        copy = try_to_load_from_cache(self.model, filename, revision=self.revision)
+        return copy is _CACHED_NO_EXIST or filename not in (self._listed or (filename,))
+
+    @cached_property
+    def _listed(self) -> frozenset[str] | None:
+        """All files of the model, if the Hub's client has recorded them; None otherwise."""
+        file = self._copy("config.json") or self._copy("modules.json")
+        if file is None:
+            return None
+        snapshot = Path(file).parent
+        listing = snapshot.parents[1] / "trees" / f"{snapshot.name}.json"
+        try:
+            return frozenset(json.loads(listing.read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError):  # none, or in another format
+            return None
 
     def _fetch(self, filename: str) -> str | None:
         from huggingface_hub import hf_hub_download
@@ -185,6 +269,8 @@ class Source:
             raise self._not_loaded(filename, _in_a_line(error)) from error
 
     def _has_no(self, filename: str) -> OSError:
+        if not self.is_folder and self._on_hub.commit is None:
+            return self._not_loaded(filename, self._on_hub.reason)
         place = "a local folder" if self.is_folder else "on the Hub"
         return OSError(f"model={self.model!r} is {place}, but has no file {filename}.")
 

@@ -216,13 +216,10 @@ def read_static(source: Source) -> StaticFolder | None:
     layout = _layout(source)
     if layout is None:
         return None
-    files = []
-    for name in ("tokenizer.json", "model.safetensors"):
-        path = source.path(join(layout.path, name))
-        if path is None:
-            raise OSError(f"model={source.model!r} has no file {join(layout.path, name)}.")
-        files.append(Path(path))
-    tokenizer_file, tensor_file = files
+    tokenizer_file, tensor_file = (
+        Path(source.required_path(join(layout.path, name)))
+        for name in ("tokenizer.json", "model.safetensors")
+    )
     tokenizer_content = tokenizer_file.read_bytes()
     original, state, composition = _read_tokenizer(tokenizer_file, tokenizer_content)
     unknown = unknown_id(state)

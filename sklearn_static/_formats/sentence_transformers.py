@@ -22,6 +22,23 @@ _TRANSFORMER_SETTINGS = [
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
+_ONLY_BESIDE_MODULES = [_CONFIG, "1_Pooling/config.json", *_TRANSFORMER_SETTINGS]
+
+
+def may_have_modules(source: Source) -> bool:
+    """Return whether it is unknown if a model without modules.json on this machine has this file.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    is_unknown : bool
+        True only for a copy of a model on the Hub, which is not asked or does not answer.
+    """
+    return not source.check_known("modules.json", _ONLY_BESIDE_MODULES)
 
 
 def module_entries(source: Source) -> list[dict[str, str]] | None:
@@ -39,11 +56,14 @@ def module_entries(source: Source) -> list[dict[str, str]] | None:
 
     Raises
     ------
+    OSError
+        If the file is not on this machine, but other files show that the model has it.
     ValueError
         If the file is not such a list.
     """
     modules = source.json("modules.json")
     if modules is None:
+        source.check_known("modules.json", _ONLY_BESIDE_MODULES)
         return None
     if not isinstance(modules, list) or not all(
         isinstance(module, dict) and isinstance(module.get(key), str)
