@@ -416,6 +416,11 @@ default="auto"
             If there is no such model or a file is missing.
         ValueError
             If the model is of another kind, a file is damaged, or its files are inconsistent.
+
+        Warns
+        -----
+        UserWarning
+            If the folder also holds a classifier of model2vec, which is not loaded.
         """
         vectorizer = cls(
             name_or_folder, revision=revision, local_files_only=local_files_only, **parameters

@@ -12,6 +12,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from fresh import run
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
@@ -508,6 +509,50 @@ def test_tensors_that_sentence_transformers_ignores(documents, tmp_path):
     tensors["weights"] = np.linspace(0.1, 2, n_tokens, dtype="f4")
     save_file(tensors, saved / "model.safetensors")
     check_as_sentence_transformers(saved, documents)
+
+
+class TestClassifier:
+    """The head of a StaticModelPipeline of model2vec is not loaded, which must be told."""
+
+    @pytest.fixture(params=["head.safetensors", "pipeline.skops"])
+    def pipeline_folder(self, request, folder, texts) -> Path:
+        peer = pytest.importorskip("model2vec.inference", reason="needs the group `peers`")
+        inference = pytest.importorskip("model2vec.inference.mlp")
+        if request.param == "pipeline.skops":  # as its older versions wrote it
+            from sklearn.neural_network import MLPClassifier
+
+            classifier = make_pipeline(MLPClassifier([4], max_iter=9))
+            labels = [len(text) > 200 for text in texts]
+            features = StaticEmbeddingVectorizer.from_pretrained(folder).transform(texts)
+            with pytest.warns(match="Maximum iterations"):
+                classifier.fit(features, labels)
+            skops.io.dump(classifier, folder / "pipeline.skops")
+            return folder
+        from model2vec import StaticModel
+
+        layer = inference.Layer(weight=np.ones((2, 8), "f4"), bias=np.zeros(2, "f4"))
+        head = inference.MLPHead([layer], inference.Activation.SOFTMAX, np.array(["a", "b"]))
+        saved = folder.parent / "pipeline"
+        peer.StaticModelPipeline(StaticModel.from_pretrained(folder), head).save_pretrained(saved)
+        return saved
+
+    @pytest.mark.peers
+    def test_a_warning_says_how_to_load_it(self, pipeline_folder, documents):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        message = r"has a classifier \((head.safetensors|pipeline.skops)\), which is not loaded: .*"
+        message += r"use model2vec.inference.StaticModelPipeline.from_pretrained\."
+        with pytest.warns(UserWarning, match=message):
+            loaded = StaticEmbeddingVectorizer.from_pretrained(pipeline_folder)
+        expected = peer.StaticModel.from_pretrained(pipeline_folder).encode(documents)
+        np.testing.assert_allclose(loaded.transform(documents), expected, atol=1e-5)
+        with pytest.warns(UserWarning, match=message):
+            clone(loaded).fit(documents)
+
+    @pytest.mark.peers
+    def test_it_is_not_left_with_another_model(self, pipeline_folder, fitted):
+        message = "holds a model of the kind 'StaticModelPipeline', whose files would be over"
+        with pytest.raises(ValueError, match=message):
+            fitted.save_pretrained(pipeline_folder)
 
 
 class TestUse:

@@ -144,6 +144,22 @@ print(vectorizer.vectors_.shape)
             )
         assert log[0] == "GET /api/models/org/tiny/revision/v1"
 
+    def test_a_classifier_is_not_downloaded(self, fitted, tmp_path):
+        fitted.save_pretrained(tmp_path / "saved")
+        (tmp_path / "saved" / "pipeline.skops").write_bytes(b"")
+        code = """
+import warnings
+from sklearn_static import StaticEmbeddingVectorizer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    StaticEmbeddingVectorizer.from_pretrained("org/tiny")
+print([str(w.message)[:53] for w in caught])
+"""
+        with hub.serving(tmp_path / "saved") as (address, log):
+            printed = run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address)
+        assert printed == "[\"model='org/tiny' has a classifier (pipeline.skops), w\"]\n"
+        assert not any("pipeline.skops" in request for request in log)
+
     def test_no_such_model(self, bert_folder, tmp_path):
         code = """
 from sklearn_static import StaticEmbeddingVectorizer

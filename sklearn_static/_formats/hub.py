@@ -90,6 +90,23 @@ class Source:
             self._found[filename] = self._find(filename)
         return self._found[filename]
 
+    def has(self, filename: str) -> bool:
+        """Return whether the model has a file, without downloading it.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+
+        Returns
+        -------
+        has : bool
+            False for a copy of a model on the Hub that lacks the file.
+        """
+        if self.is_folder:
+            return os.path.exists(os.path.join(self.model, filename))
+        return filename in self._on_hub.files or self._copy(filename) is not None
+
     def required_path(self, filename: str) -> str:
         """Find a file that the model must have, and download it if necessary.
 
@@ -348,10 +365,11 @@ class Source:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The Hub's answer for a model: its commit, or the reason why there is none."""
+    """The Hub's answer for a model: its commit and files, or the reason why there is none."""
 
     commit: str | None
     reason: str = ""
+    files: frozenset[str] = frozenset()
     is_chosen: bool = False  # whether the user chose not to ask
 
 
@@ -365,7 +383,8 @@ def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
     def ask() -> None:
         try:
             info = model_info(model, revision=revision, timeout=_SECONDS_TO_ANSWER)
-            answers.put(_Answer(info.sha))
+            files = frozenset(file.rfilename for file in info.siblings or ())
+            answers.put(_Answer(info.sha, files=files))
         except Exception as error:  # its class depends on the HTTP library of the client
             answers.put(_Answer(None, _in_a_line(error)))
 

@@ -38,6 +38,8 @@ _INTEGERS = {"I64", "I32", "I16", "U8", "U16", "U32", "U64", "I8"}
 _SETTINGS = {"config.json", "modules.json", "config_sentence_transformers.json"}
 # model2vec truncates documents to this number of tokens if its config.json has no max_length.
 _DEFAULT_MAX_LENGTH = 512
+# The classifier of a StaticModelPipeline of model2vec, in its current and its older format.
+_CLASSIFIERS = ("head.safetensors", "pipeline.skops")
 _ROWS_AT_ONCE = 4096
 # With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
@@ -212,6 +214,11 @@ def read_static(source: Source) -> StaticFolder | None:
         If a file is missing.
     ValueError
         If a file is damaged or inconsistent with another.
+
+    Warns
+    -----
+    UserWarning
+        If the folder also holds a classifier of model2vec.
     """
     layout = _layout(source)
     if layout is None:
@@ -233,6 +240,13 @@ def read_static(source: Source) -> StaticFolder | None:
         raise ValueError(
             f"{tensor_file}, {tokenizer_file.name} and config.json do not match the checksum in "
             "the first: one of them was changed after saving; save the model again."
+        )
+    classifier = next(filter(source.has, _CLASSIFIERS), None) if layout.is_model2vec else None
+    if classifier is not None:
+        warn(
+            f"model={source.model!r} has a classifier ({classifier}), which is not loaded: only "
+            "the token vectors are. To load both, use "
+            "model2vec.inference.StaticModelPipeline.from_pretrained."
         )
     vocabulary = Vocabulary(original, np.array(ids, dtype=np.int32)[kept])
     table = StaticTable(FastTokenizer(vocabulary, composition), stored, scales)
@@ -442,6 +456,8 @@ def _check_overwritten(root: Path) -> None:
         module = {"type": str(modules[0].get("type", ""))}
         first = module_kind(module) or module["type"]
         kind = kind if first == "StaticEmbedding" else first
+    if any((root / name).exists() for name in _CLASSIFIERS):
+        kind = "StaticModelPipeline"  # whose classifier would stay, for features of another model
     if kind != "model2vec":
         raise ValueError(
             f"folder={str(root)!r} holds a model of the kind {kind!r}, whose files would be "
