@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from sklearn_static._formats.files import MAX_SETTINGS, check_regular, read_file
 from sklearn_static._formats.settings import Settings
 from sklearn_static._warnings import warn
 
@@ -209,7 +210,10 @@ class Source:
     def _find(self, filename: str) -> str | None:
         if self.is_folder:
             path = os.path.join(self.model, filename)
-            return path if os.path.exists(path) else None
+            if not os.path.exists(path):
+                return None
+            check_regular(path)
+            return path
         from huggingface_hub.errors import HFValidationError
 
         try:
@@ -315,7 +319,7 @@ class Source:
         Raises
         ------
         OSError
-            If the file is required and missing.
+            If the file is required and missing, too large, or not a regular file.
         ValueError
             If the file is not JSON.
         """
@@ -358,7 +362,9 @@ class Source:
         if path is None:
             return None
         try:
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            return json.loads(read_file(path, MAX_SETTINGS).decode())
+        except RecursionError as error:
+            raise ValueError(f"{path} is nested too deeply to be read.") from error
         except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
 

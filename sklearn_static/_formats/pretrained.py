@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from sklearn_static._formats.files import MAX_SETTINGS, MAX_TOKENIZER, parse_tokenizer, read_file
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     default_prompt,
@@ -185,9 +186,8 @@ def _layout(source: Source) -> _Layout | None:
             f"model={source.model!r} puts {prompt!r} before every document, which is "
             "not supported; remove default_prompt_name from config_sentence_transformers.json."
         )
-    path = modules[0]["path"]
     return _Layout(
-        "" if path == "." else path,
+        modules[0]["path"],
         "embedding.weight",
         len(kinds) == 2,
         is_model2vec=False,
@@ -227,7 +227,7 @@ def read_static(source: Source) -> StaticFolder | None:
         Path(source.required_path(join(layout.path, name)))
         for name in ("tokenizer.json", "model.safetensors")
     )
-    tokenizer_content = tokenizer_file.read_bytes()
+    tokenizer_content = read_file(tokenizer_file, MAX_TOKENIZER)
     original, state, composition = _read_tokenizer(tokenizer_file, tokenizer_content)
     unknown = unknown_id(state)
     ids = sorted(set(token_ids(state).values()) - ({unknown} if layout.is_model2vec else set()))
@@ -271,14 +271,12 @@ def _read_tokenizer(
             return original, state, composition
     except Exception:  # the library says what is wrong
         pass
-    try:
-        Tokenizer.from_buffer(content)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # tokenizers has no narrower class, and Rust may panic
-        raise ValueError(f"{file} is not a tokenizer: {error}") from error
+    parse_tokenizer(file, content)
     original = Original(content.decode())
-    state = original.state
+    try:
+        state = original.state
+    except RecursionError as error:
+        raise ValueError(f"{file} is nested too deeply to be read.") from error
     original.release()
     return original, state, None
 
@@ -467,8 +465,8 @@ def _check_overwritten(root: Path) -> None:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_file(file, MAX_SETTINGS).decode())
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -14,11 +14,16 @@ class Settings:
         The object.
     where : str
         The model and the file, for messages.
+
+    Attributes
+    ----------
+    where : str
+        The model and the file, for messages.
     """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self._values = values
-        self._where = where
+        self.where = where
 
     def __contains__(self, key: str) -> bool:
         """Return whether the key is there, if only with null."""
@@ -50,7 +55,14 @@ class Settings:
     def object(self, key: str) -> "Settings":
         """Return an object; empty by default."""
         values: Mapping[str, Any] = self._get(key, dict, "an object", {})
-        return Settings(values, f"{self._where}, {key}")
+        return Settings(values, f"{self.where}, {key}")
+
+    def required(self, key: str, least: int = 1) -> int:
+        """Return an integer that must be there."""
+        value = self.count(key, least=least)
+        if value is None:
+            raise self.error(key, f"an integer of at least {least}")
+        return value
 
     def keys(self) -> list[str]:
         """Return the keys."""
@@ -63,7 +75,7 @@ class Settings:
     def error(self, key: str, rule: str) -> ValueError:
         """Return the error for a value that breaks a rule."""
         got = reprlib.repr(self._values.get(key))
-        return ValueError(f"{self._where}: {key!r} must be {rule}, got {got}; correct the file.")
+        return ValueError(f"{self.where}: {key!r} must be {rule}, got {got}; correct the file.")
 
     def _get(self, key: str, kind: type, rule: str, default: Any) -> Any:
         value = self._values.get(key)
