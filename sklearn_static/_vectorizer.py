@@ -527,10 +527,15 @@ default="auto"
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` can load.
 
         It contains ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
-        ``config_sentence_transformers.json`` and a model card, but no pickle. If the unknown
-        token has a vector, as in a folder of sentence-transformers, ``config.json`` and
-        ``config_sentence_transformers.json`` are left out: model2vec, which ignores unknown tokens,
-        then rejects the folder.
+        ``config_sentence_transformers.json`` and a model card, but no pickle. If one of the
+        libraries would compute other features, the files that it needs are left out, so that it
+        rejects the folder: model2vec ignores the unknown token, which has a vector in a folder of
+        sentence-transformers; with ``norm=None``, sentence-transformers counts unknown tokens.
+
+        The card keeps the language and the license of the model's own card; its base model is the
+        teacher, if that has a name on the Hub, or that of the static embedding model. Of a static
+        embedding model that is saved again, float64 vectors become float32, and token weights and
+        a mapping are applied to the vectors.
 
         Parameters
         ----------
@@ -541,7 +546,8 @@ default="auto"
         ------
         ValueError
             If the formats cannot represent the vectorizer: if there are bigrams, or if `norm` is
-            None (sentence-transformers would count unknown tokens).
+            None and a token has no vector, such as the special tokens of a teacher; if the folder
+            holds a model of another kind.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
 
@@ -549,19 +555,17 @@ default="auto"
         -----
         UserWarning
             If `max_length` is not None: model2vec also truncates documents to a number of
-            characters, so that it returns other features for some.
+            characters, so that it returns other features for some. If the card of the original
+            model cannot be read.
         """
         check_is_fitted(self)
-        model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
-        for feature, is_used, cure in (
-            ("bigrams", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
-            (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
-        ):
-            if is_used:
-                raise ValueError(
-                    f"The format of save_pretrained cannot represent {feature}: {cure}."
-                )
-        write_static(folder, self.table_, model, self.max_length)
+        if self.table_.bigrams is not None:
+            raise ValueError(
+                "The format of save_pretrained cannot represent bigrams: fit with "
+                "ngram_range=(1, 1)."
+            )
+        source = None if isinstance(self.model, StaticTable) else self._source(self.model)
+        write_static(folder, self.table_, source, norm=self.norm, max_length=self.max_length)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:

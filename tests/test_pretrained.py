@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import joblib
 import numpy as np
 import pytest
@@ -509,6 +510,127 @@ def test_tensors_that_sentence_transformers_ignores(documents, tmp_path):
     tensors["weights"] = np.linspace(0.1, 2, n_tokens, dtype="f4")
     save_file(tensors, saved / "model.safetensors")
     check_as_sentence_transformers(saved, documents)
+
+
+class TestWithoutNormalization:
+    """The sum of vectors is divided by the number of tokens, which the libraries count as we do."""
+
+    CARD = """---
+license: apache-2.0
+language:
+- en
+- "de"
+base_model: [org/teacher, org/other]
+license_link: https://example.org/license
+widget:
+- text: "a: b"
+tags: [a, b]
+model-index: {name: [}
+---
+license: mit
+"""
+
+    @pytest.fixture
+    def model2vec_folder(self, bert_folder, tmp_path) -> Path:
+        peer = pytest.importorskip("model2vec.distill", reason="needs the group `peers`")
+        model = peer.distill(str(bert_folder), pca_dims=8, quantize_to="float64")
+        model.max_length = None
+        model.normalize = False
+        model.save_pretrained(tmp_path / "model2vec")
+        return tmp_path / "model2vec"
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("quantize", QUANTIZE)
+    def test_model2vec(self, quantize, model2vec_folder, documents, fitted, tmp_path):
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        encoder = pytest.importorskip("sentence_transformers", reason="needs the group `peers`")
+        loaded = StaticEmbeddingVectorizer.from_pretrained(model2vec_folder, quantize=quantize)
+        assert loaded.norm is None
+        again = tmp_path / "again"
+        fitted.save_pretrained(again)  # whose modules must not stay
+        loaded.save_pretrained(again)
+        features = loaded.transform(documents)
+        tolerance = 1e-2 if quantize == "float16" else 1e-5  # model2vec computes in float16
+        model = peer.StaticModel.from_pretrained(again)
+        np.testing.assert_allclose(model.encode(documents), features, atol=tolerance)
+        once_more = StaticEmbeddingVectorizer.from_pretrained(again)
+        assert once_more.norm is None
+        np.testing.assert_allclose(once_more.transform(documents), features, atol=1e-6)
+        # It would count unknown tokens.
+        with pytest.raises(ValueError, match="model2vec"):
+            encoder.SentenceTransformer(str(again), device="cpu")
+        card = (again / "README.md").read_text(encoding="utf-8")
+        assert "from sentence_transformers" not in card
+
+    @pytest.mark.peers
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_sentence_transformers(self, family, documents, tmp_path):
+        """Also by model2vec if there is no unknown token."""
+        peer = pytest.importorskip("model2vec", reason="needs the group `peers`")
+        static = static_sentence_transformer(tmp_path / "st", family, normalize=False)
+        vectorizer = StaticEmbeddingVectorizer.from_pretrained(static)
+        vectorizer.save_pretrained(tmp_path / "again")
+        check_as_sentence_transformers(tmp_path / "again", documents, vectorizer)
+        if family == "roberta":
+            features = peer.StaticModel.from_pretrained(tmp_path / "again").encode(documents)
+            np.testing.assert_allclose(features, vectorizer.transform(documents), atol=1e-5)
+
+    def test_tokens_without_a_vector(self, bert_folder, texts, tmp_path):
+        vectorizer = tiny_vectorizer(bert_folder, norm=None).fit(texts)
+        message = r"cannot represent norm=None: set norm='l2'.*count the 7 tokens .* as '\[PAD\]'"
+        with pytest.raises(ValueError, match=message):
+            vectorizer.save_pretrained(tmp_path / "saved")
+
+    def test_word_vectors(self, tmp_path):
+        vectorizer = StaticEmbeddingVectorizer.from_vectors({"a": [1, 0], "b": [0, 3]}, norm=None)
+        vectorizer.save_pretrained(tmp_path)
+        loaded = StaticEmbeddingVectorizer.from_pretrained(tmp_path)
+        features = loaded.transform(["a b c", "b", "c"])
+        np.testing.assert_allclose(features, [[0.5, 1.5], [0, 3], [0, 0]])
+
+    @pytest.mark.peers
+    def test_the_card_keeps_its_metadata(self, model2vec_folder, tmp_path):
+        card = self.CARD.replace("model-index: {name: [}\n", "")
+        (model2vec_folder / "README.md").write_text(card, encoding="utf-8")
+        loaded = StaticEmbeddingVectorizer.from_pretrained(model2vec_folder)
+        for folder in (tmp_path / "again", tmp_path / "once more"):
+            loaded.save_pretrained(folder)
+            data = huggingface_hub.ModelCard.load(folder / "README.md").data.to_dict()
+            assert data["license"] == "apache-2.0"
+            assert data["language"] == ["en", "de"]
+            assert data["base_model"] == ["org/teacher", "org/other"]
+            assert data["license_link"] == "https://example.org/license"
+            assert data["library_name"] == "model2vec"
+            assert "widget" not in data
+            loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
+
+    @pytest.mark.parametrize(
+        "card",
+        [
+            CARD,
+            "---\nlicense: [mit\nlanguage: {en: de}\nbase_model: a: b\n---\n",
+            "---\nlicense: mit\n",
+            "\x00\udce4---",
+            "",
+        ],
+    )
+    def test_a_damaged_card(self, card, folder, tmp_path):
+        """Lines that are not simple YAML are left out, so that the new card can be read."""
+        (folder / "README.md").write_bytes(card.encode(errors="surrogateescape"))
+        loaded = StaticEmbeddingVectorizer.from_pretrained(folder)
+        loaded.save_pretrained(tmp_path / "again")
+        data = huggingface_hub.ModelCard.load(tmp_path / "again" / "README.md").data
+        assert data.license == ("apache-2.0" if card == self.CARD else None)
+
+    def test_the_model_was_moved(self, folder, tmp_path):
+        moved = folder.rename(folder.parent / "moved")
+        loaded = StaticEmbeddingVectorizer.from_pretrained(moved)
+        moved.rename(folder)
+        with pytest.warns(UserWarning, match="new model card has no language, license and base"):
+            loaded.save_pretrained(tmp_path / "again")
+        card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+        assert "`moved`" in card
+        assert str(moved.parent) not in card
 
 
 class TestClassifier:

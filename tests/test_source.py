@@ -1,5 +1,6 @@
 """Where the files of a model come from: a local folder, the Hub, or the Hub's cache alone."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -143,6 +144,20 @@ print(vectorizer.vectors_.shape)
                 run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address) == "(400, 8)\n"
             )
         assert log[0] == "GET /api/models/org/tiny/revision/v1"
+
+    def test_the_card_of_a_teacher(self, bert_folder, tmp_path):
+        """Its license and language are kept; it is the base model itself."""
+        folder = shutil.copytree(bert_folder, tmp_path / "teacher")
+        (folder / "README.md").write_text("---\nlicense: mit\nbase_model: a/b\n---\n")
+        code = f"""
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer("org/tiny", n_components=8, lsa_components=0).fit(["a"])
+vectorizer.save_pretrained({str(tmp_path / "saved")!r})
+"""
+        with hub.serving(folder) as (address, _):
+            run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address)
+        card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+        assert "\nlicense: mit\nbase_model: org/tiny\n---\n" in card
 
     def test_a_classifier_is_not_downloaded(self, fitted, tmp_path):
         fitted.save_pretrained(tmp_path / "saved")

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from sklearn_static._formats.files import MAX_SETTINGS, MAX_TOKENIZER, parse_tokenizer, read_file
 from sklearn_static._formats.hub import Source, join
+from sklearn_static._formats.model_card import model_card, read_metadata, short_name
 from sklearn_static._formats.sentence_transformers import (
     default_prompt,
     module_entries,
@@ -44,28 +45,6 @@ _CLASSIFIERS = ("head.safetensors", "pipeline.skops")
 _ROWS_AT_ONCE = 4096
 # With larger values, sums and squares would overflow in single precision.
 _LARGEST = 1e15
-
-_CARD = """---
-library_name: {library}
-tags: [static-embeddings, sentence-transformers, sklearn-static]
----
-
-A static embedding model: {n_rows:,} tokens, {n_components} dimensions, made with
-[sklearn-static](https://pypi.org/project/sklearn-static/) from `{model}`.
-
-```python
-from sklearn_static import StaticEmbeddingVectorizer
-features = StaticEmbeddingVectorizer.from_pretrained("this folder").transform(documents)
-
-{usage}
-```
-"""
-_USAGE = {
-    "model2vec": """from model2vec import StaticModel
-features = StaticModel.from_pretrained("this folder").encode(documents)""",
-    "sentence-transformers": """from sentence_transformers import SentenceTransformer
-features = SentenceTransformer("this folder").encode(documents)""",
-}
 
 
 @dataclass(frozen=True)
@@ -399,13 +378,18 @@ def _check_tensors(
 
 
 def write_static(
-    folder: str | os.PathLike[str], table: StaticTable, model: str, max_length: int | None
+    folder: str | os.PathLike[str],
+    table: StaticTable,
+    source: Source | None,
+    *,
+    norm: Norm,
+    max_length: int | None,
 ) -> None:
     """Write a table as a folder that model2vec and sentence-transformers read.
 
     The scales of an int8 table are written as model2vec's token weights. If the table has only part
-    of the vocabulary, a mapping from all tokens to its rows is written. If the unknown token has a
-    vector, which model2vec would ignore, the folder lacks the files that model2vec needs.
+    of the vocabulary, a mapping from all tokens to its rows is written. If one of the libraries
+    would compute other features, the folder lacks the files that it needs.
 
     Parameters
     ----------
@@ -413,30 +397,46 @@ def write_static(
         The folder; it is created if it does not exist.
     table : StaticTable
         A table without bigrams.
-    model : str
-        The original model, for the model card; of a path, only the last part is written.
+    source : Source or None
+        The original model, for the model card; None for word vectors. Of a path, only the last part
+        is written.
+    norm : {"l2"} or None
+        Whether features are scaled to unit length.
     max_length : int or None
         Number of tokens to which documents are truncated; None does not truncate.
 
     Raises
     ------
     ValueError
-        If the folder holds a model of another kind, such as a teacher.
+        If the folder holds a model of another kind, such as a teacher, or if both libraries would
+        compute other features.
 
     Warns
     -----
     UserWarning
-        If model2vec would truncate documents with long tokens further.
+        If model2vec would truncate documents with long tokens further, or if the card of the
+        original model cannot be read.
     """
     root = Path(folder)
+    readers = _readers(table, norm)
     _check_overwritten(root)
+    if max_length is not None and "model2vec" in readers:
+        _warn_of_characters(table.vocabulary.tokenizer, max_length)
+    card = model_card(
+        readers,
+        metadata="" if source is None else _metadata(source),
+        n_rows=len(table.vocabulary),
+        n_components=table.n_components,
+        model="word vectors" if source is None else short_name(source),
+    )
     root.mkdir(parents=True, exist_ok=True)
     # So that an earlier model survives a full disk; inside, as others may be on another disk.
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
     try:
-        name = Path(model).name if Path(model).exists() else model
-        _write_files(new, table, name, max_length)
-        (root / "1_Normalize").mkdir(exist_ok=True)
+        (new / "README.md").write_text(card, encoding="utf-8")
+        _write_files(new, table, readers, norm, max_length)
+        if norm == "l2":
+            (root / "1_Normalize").mkdir(exist_ok=True)
         written = {file.name for file in filter(Path.is_file, new.iterdir())}
         for name in written:
             (new / name).replace(root / name)
@@ -444,6 +444,17 @@ def write_static(
             (root / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _metadata(source: Source) -> str:
+    try:
+        return read_metadata(source, is_teacher=_layout(source) is None)
+    except (OSError, ValueError) as error:  # it was moved, or the Hub is unreachable
+        warn(
+            "The new model card has no language, license and base_model, since that of "
+            f"model={source.model!r} cannot be read: {error}"
+        )
+        return ""
 
 
 def _check_overwritten(root: Path) -> None:
@@ -470,9 +481,54 @@ def _read_json(file: Path) -> Any:
         return None
 
 
-def _write_files(root: Path, table: StaticTable, model: str, max_length: int | None) -> None:
+def _write_files(
+    root: Path,
+    table: StaticTable,
+    readers: Collection[str],
+    norm: Norm,
+    max_length: int | None,
+) -> None:
     from safetensors.numpy import save_file
 
+    is_for_model2vec, normalize = "model2vec" in readers, norm == "l2"
+    _write_tokenizer(root / "tokenizer.json", table.vocabulary.tokenizer, max_length)
+    # As they will be read, for unit length without tokens whose vector is zero.
+    kept = table.stored.any(axis=1) if normalize else slice(None)
+    checksum = _checksum(
+        (root / "tokenizer.json").read_bytes(),
+        normalize,
+        max_length if is_for_model2vec else None,
+        table.stored[kept],
+        None if table.scales is None else table.scales[kept],
+    )
+    tensors = _tensors(table)
+    save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
+    if is_for_model2vec:
+        config: dict[str, Any] = {
+            "model_type": "model2vec",
+            "architectures": ["StaticModel"],
+            "normalize": normalize,
+            "max_length": max_length,
+            "hidden_dim": table.n_components,
+            "embedding_dtype": table.stored.dtype.name,
+        }
+        if "mapping" in tensors:
+            config["vocabulary_quantization"] = len(tensors["embeddings"])
+        _write_json(root / "config.json", config)
+    if "sentence-transformers" in readers:
+        package = "sentence_transformers.models"
+        modules = [
+            {"idx": 0, "name": "0", "path": ".", "type": f"{package}.StaticEmbedding"},
+            {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{package}.Normalize"},
+        ]
+        _write_json(root / "modules.json", modules[: 1 + normalize])
+    if len(readers) == 2:
+        # For model2vec, this alone marks a folder of sentence-transformers.
+        _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
+
+
+def _tensors(table: StaticTable) -> dict[str, NDArray[Any]]:
+    """Return the tensors under model2vec's names, with a row for each id of the tokenizer."""
     vocabulary = table.vocabulary
     ids, n_ids = vocabulary.token_ids, vocabulary.n_ids
     tensors: dict[str, NDArray[Any]] = {}
@@ -491,46 +547,7 @@ def _write_files(root: Path, table: StaticTable, model: str, max_length: int | N
         tensors["weights"] = np.ones(n_ids, dtype=np.float32)
     if table.scales is not None:
         tensors["weights"][ids] = table.scales
-    readers = _readers(table)
-    is_for_model2vec = "model2vec" in readers
-    _write_tokenizer(root / "tokenizer.json", vocabulary.tokenizer, max_length)
-    if max_length is not None and is_for_model2vec:
-        _warn_of_characters(vocabulary.tokenizer, max_length)
-    # As they will be read, without tokens whose vector is zero.
-    kept = table.stored.any(axis=1)
-    scales = None if table.scales is None else table.scales[kept]
-    tokenizer = (root / "tokenizer.json").read_bytes()
-    limit = max_length if is_for_model2vec else None
-    checksum = _checksum(tokenizer, True, limit, table.stored[kept], scales)
-    save_file(tensors, root / "model.safetensors", {_CHECKSUM: checksum})
-    if is_for_model2vec:
-        config: dict[str, Any] = {
-            "model_type": "model2vec",
-            "architectures": ["StaticModel"],
-            "normalize": True,
-            "max_length": max_length,
-            "hidden_dim": table.n_components,
-            "embedding_dtype": table.stored.dtype.name,
-        }
-        if "mapping" in tensors:
-            config["vocabulary_quantization"] = len(tensors["embeddings"])
-        _write_json(root / "config.json", config)
-        # Otherwise the prompt of an overwritten model would be prepended to every document.
-        _write_json(root / "config_sentence_transformers.json", {"prompts": {}})
-    package = "sentence_transformers.models"
-    modules = [
-        {"idx": 0, "name": "0", "path": ".", "type": f"{package}.StaticEmbedding"},
-        {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{package}.Normalize"},
-    ]
-    _write_json(root / "modules.json", modules)
-    card = _CARD.format(
-        library=readers[0],
-        n_rows=len(vocabulary),
-        n_components=table.n_components,
-        model=model,
-        usage="\n\n".join(_USAGE[reader] for reader in readers),
-    )
-    (root / "README.md").write_text(card, encoding="utf-8")
+    return tensors
 
 
 def _write_tokenizer(file: Path, tokenizer: Tokenizer, max_length: int | None) -> None:
@@ -552,13 +569,24 @@ def _warn_of_characters(tokenizer: Tokenizer, max_length: int) -> None:
     )
 
 
-def _readers(table: StaticTable) -> list[str]:
+def _readers(table: StaticTable, norm: Norm) -> list[str]:
     """Return the libraries that compute the same features from a folder of the table."""
     original = table.vocabulary.original
-    unknown = unknown_id(original.state)
+    unknown, id_of = unknown_id(original.state), token_ids(original.state)
     original.release()
-    is_pooled = unknown is not None and unknown in table.vocabulary.token_ids
-    return ["sentence-transformers"] if is_pooled else ["model2vec", "sentence-transformers"]
+    # Both count a token without a vector, but for the unknown token, which model2vec removes.
+    without = set(id_of.values()).difference(table.vocabulary.token_ids.tolist())
+    counted = {"model2vec": without - {unknown}, "sentence-transformers": without}
+    readers = [reader for reader, ids in counted.items() if norm == "l2" or not ids]
+    if not readers:
+        token = next(token for token, i in id_of.items() if i in counted["model2vec"])
+        raise ValueError(
+            f"The format of save_pretrained cannot represent norm={norm!r}: set norm='l2'. "
+            f"(model2vec and sentence-transformers would count the {len(without)} tokens without "
+            f"a vector, such as {token!r}.)"
+        )
+    is_pooled = unknown is not None and unknown not in without
+    return [reader for reader in readers if not (is_pooled and reader == "model2vec")]
 
 
 def _write_json(file: Path, content: object) -> None:
