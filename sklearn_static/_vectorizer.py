@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_static._formats.hub import Source
+from sklearn_static._formats.hub import NotLoadedError, Source
 from sklearn_static._formats.pretrained import read_static, write_static
 from sklearn_static._formats.word_vectors import WordVectors
 from sklearn_static._serve import IS_COMPILED, FastTokenizer
@@ -697,7 +697,12 @@ default="auto"
         if isinstance(self.model, StaticTable):
             return self._static(self.model)
         source = self._source(self.model)
-        static = read_static(source)
+        try:
+            static = read_static(source)
+        except NotLoadedError as error:
+            from sklearn_static._distill.requirements import without_hub
+
+            raise OSError(f"{error} {without_hub()}") from error
         if static is not None:
             return self._static(static.table)
         return CachedTeacher(

@@ -281,6 +281,11 @@ class TestWeights:
         with pytest.raises(ValueError, match=message):
             fit(teacher)
 
+    def test_of_a_config_that_fails_later(self, teacher):
+        set_keys(teacher / "config.json", hidden_act=3)
+        with pytest.raises(ValueError, match=r"The teacher cannot be run .*config\.json or the"):
+            fit(teacher)
+
     @pytest.mark.parametrize(
         "change",
         [

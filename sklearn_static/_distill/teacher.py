@@ -95,7 +95,8 @@ class Teacher:
         Raises
         ------
         ValueError
-            If an id exceeds the transformer's vocabulary, or if an output is not finite.
+            If an id exceeds the transformer's vocabulary, if a setting in config.json is unusable,
+            or if an output is not finite.
         """
         n_known = self._n_known
         if n_known is not None and input_ids.max() >= n_known:
@@ -123,7 +124,13 @@ class Teacher:
         device = next(self.transformer.parameters()).device
         ids = torch.from_numpy(input_ids.astype(np.int64)).to(device)
         # Without a mask, a token that is also the padding token would be ignored.
-        hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        try:
+            hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        except (TypeError, AttributeError, LookupError) as error:  # not a lack of memory
+            raise ValueError(
+                f"The teacher cannot be run ({type(error).__name__}: {shorten(str(error), 300)}); "
+                "its config.json or the code that comes with it may be damaged: download it again."
+            ) from error
         pooled = torch.cat([_POOL[mode](hidden) for mode in self.pooling], dim=1)
         first = next((m for m in self.dense.modules() if isinstance(m, nn.Linear)), None)
         if first is not None and first.in_features != pooled.shape[1]:

@@ -21,6 +21,10 @@ _SECONDS_TO_ANSWER = 3.0
 _SECONDS_VALID = 60.0
 
 
+class NotLoadedError(OSError):
+    """A file of a model on the Hub is not on this machine, and cannot be loaded."""
+
+
 @dataclass(frozen=True)
 class Source:
     """The location of a model's files.
@@ -295,8 +299,8 @@ class Source:
         place = "a local folder" if self.is_folder else "on the Hub"
         return OSError(f"model={self.model!r} is {place}, but has no file {filename}.")
 
-    def _not_loaded(self, filename: str, reason: str) -> OSError:
-        return OSError(
+    def _not_loaded(self, filename: str, reason: str) -> NotLoadedError:
+        return NotLoadedError(
             f"model={self.model!r} is not a local folder, and its {filename} is not on this "
             f"machine and could not be loaded from the Hub ({reason})."
         )
