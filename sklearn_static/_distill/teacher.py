@@ -233,11 +233,14 @@ def _load_transformer(encoder: Encoder) -> Any:
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"model={source.model!r} lacks the weights of {', '.join(missing[:3])}.")
-    for key, found, expected in report.get("mismatched_keys", ()):
+    for mismatch in report.get("mismatched_keys", ()):
+        # Some versions of transformers report the two shapes, too.
+        key, *shapes = (mismatch,) if isinstance(mismatch, str) else mismatch
+        found = f" {tuple(shapes[0])} instead of {tuple(shapes[1])}" if shapes else ""
         raise ValueError(
-            f"model={source.model!r}: the weights of {key} have shape {tuple(found)}, but "
-            f"{join(encoder.transformer_path, 'config.json')} describes {tuple(expected)}; they do "
-            "not belong together."
+            f"model={source.model!r}: the weights of {key} have another shape{found} than "
+            f"{join(encoder.transformer_path, 'config.json')} describes; they do not belong "
+            "together."
         )
     if getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # useless without generation

@@ -276,8 +276,9 @@ class Source:
         snapshot = Path(file).parent
         listing = snapshot.parents[1] / "trees" / f"{snapshot.name}.json"
         try:
-            return frozenset(json.loads(listing.read_text(encoding="utf-8"))["files"])
-        except (OSError, ValueError, KeyError, TypeError):  # none, or in another format
+            return frozenset(json.loads(read_file(listing, MAX_SETTINGS))["files"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            # There is none, or it is in another format.
             return None
 
     def _fetch(self, filename: str) -> str | None:
