@@ -238,7 +238,7 @@ def vectorizer_of(family: Family) -> StaticEmbeddingVectorizer:
     """Load a family's vectors as a vectorizer."""
     with tempfile.TemporaryDirectory() as folder:
         family.static_model().save_pretrained(folder)
-        return StaticEmbeddingVectorizer.from_pretrained(folder)
+        return StaticEmbeddingVectorizer.from_pretrained(folder, max_length=None)
 
 
 # Each is run in a fresh interpreter that has imported scikit-learn. It prints the CPU seconds to
@@ -310,7 +310,7 @@ def large_loading_table(tables: Results, folder: Path, families: Families, round
     with tempfile.TemporaryDirectory() as temporary:
         paths = {who: Path(temporary) / who.partition(",")[0] for who in LOADS}
         family.static_model().save_pretrained(paths["model2vec"])
-        ours = StaticEmbeddingVectorizer.from_pretrained(paths["model2vec"])
+        ours = StaticEmbeddingVectorizer.from_pretrained(paths["model2vec"], max_length=None)
         ours.save_pretrained(paths["from_pretrained"])
         joblib.dump(ours, paths["joblib"])
         paths["pickle"].write_bytes(pickle.dumps(ours))

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tokenizers import Tokenizer
 
-from sklearn_static._formats.hub import Source
+from sklearn_static._formats.hub import NotLoadedError, Source
 from sklearn_static._formats.pretrained import read_static, write_static
 from sklearn_static._formats.word_vectors import WordVectors
 from sklearn_static._serve import IS_COMPILED, FastTokenizer
@@ -66,8 +66,9 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         Hub name or local folder of the teacher, a sentence-transformer or a plain transformers
         encoder. If it is a static embedding model of model2vec or sentence-transformers instead,
         there is nothing to distill: `fit` loads it. `distill_on` must then be "vocabulary", and the
-        other parameters of the distillation, except `n_components`, are ignored. A leading ``~`` is
-        expanded. `from_vectors` sets a `StaticTable` here.
+        other parameters of the distillation, except `n_components`, are ignored. `norm` and
+        `max_length` stay as they are; only `from_pretrained` sets them to those of the folder. A
+        leading ``~`` is expanded. `from_vectors` sets a `StaticTable` here.
 
     distill_on : {"vocabulary", "corpus"}, default="vocabulary"
         "vocabulary" computes the token vectors from the teacher's outputs for each token alone,
@@ -281,7 +282,7 @@ default="auto"
     (4, 68)
     """
 
-    _is_fitting = _has_set_params = False
+    _is_fitting = _has_set_params = _has_chosen_components = False
     # skrub then passes one column at a time.
     __single_column_transformer__ = True
     # scikit-learn's HTML representation links to this page.
@@ -387,7 +388,8 @@ default="auto"
 
         No code from the folder runs, nothing is unpickled, and neither torch nor transformers is
         needed. The result is fitted; fitting it again, as a search does with its clones, loads the
-        same model again.
+        same model again. The features are those of the folder's own library: in a folder of
+        sentence-transformers, unlike in one of model2vec, the unknown token has a vector.
 
         Parameters
         ----------
@@ -398,8 +400,10 @@ default="auto"
         local_files_only : bool, default=False
             Whether to use only models that are already on this machine, without network access.
         **parameters : Any
-            Further parameters of the vectorizer, such as `n_jobs`. `norm` defaults to the model's
-            setting.
+            Further parameters of the vectorizer, such as `n_jobs`. `norm`, `max_length` and
+            `n_components` default to the folder's settings: `max_length` to that in
+            ``config.json`` of model2vec (512 if it has none) or to the truncation in
+            ``tokenizer.json`` of sentence-transformers, `n_components` to its ``truncate_dim``.
 
         Returns
         -------
@@ -412,10 +416,14 @@ default="auto"
             If there is no such model or a file is missing.
         ValueError
             If the model is of another kind, a file is damaged, or its files are inconsistent.
+
+        Warns
+        -----
+        UserWarning
+            If the folder also holds a classifier of model2vec, which is not loaded.
         """
-        chosen = {"n_components": None} | parameters
         vectorizer = cls(
-            name_or_folder, revision=revision, local_files_only=local_files_only, **chosen
+            name_or_folder, revision=revision, local_files_only=local_files_only, **parameters
         )
         vectorizer._validate_params()
         source = vectorizer._source(name_or_folder)
@@ -425,8 +433,9 @@ default="auto"
                 f"name_or_folder={source.model!r} is not a static embedding model of model2vec or "
                 "sentence-transformers; to distill it, pass it as the parameter model and call fit."
             )
-        if "norm" not in parameters:
-            vectorizer.norm = "l2" if static.normalize else None
+        for name, value in static.parameters(given=parameters).items():
+            setattr(vectorizer, name, value)
+        vectorizer._has_chosen_components = True
         return vectorizer._load(static.table)
 
     @classmethod
@@ -518,7 +527,15 @@ default="auto"
         """Write a folder that model2vec, sentence-transformers and `from_pretrained` can load.
 
         It contains ``model.safetensors``, ``tokenizer.json``, ``config.json``, ``modules.json``,
-        ``config_sentence_transformers.json`` and a model card, but no pickle.
+        ``config_sentence_transformers.json`` and a model card, but no pickle. If one of the
+        libraries would compute other features, the files that it needs are left out, so that it
+        rejects the folder: model2vec ignores the unknown token, which has a vector in a folder of
+        sentence-transformers; with ``norm=None``, sentence-transformers counts unknown tokens.
+
+        The card keeps the language and the license of the model's own card; its base model is the
+        teacher, if that has a name on the Hub, or that of the static embedding model. Of a static
+        embedding model that is saved again, float64 vectors become float32, and token weights and
+        a mapping are applied to the vectors.
 
         Parameters
         ----------
@@ -528,23 +545,27 @@ default="auto"
         Raises
         ------
         ValueError
-            If the formats cannot represent the vectorizer: if there are bigrams, if `norm` is None
-            (sentence-transformers would count unknown tokens) or if `max_length` is not None.
+            If the formats cannot represent the vectorizer: if there are bigrams, or if `norm` is
+            None and a token has no vector, such as the special tokens of a teacher; if the folder
+            holds a model of another kind.
         sklearn.exceptions.NotFittedError
             If the vectorizer is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If `max_length` is not None: model2vec also truncates documents to a number of
+            characters, so that it returns other features for some. If the card of the original
+            model cannot be read.
         """
         check_is_fitted(self)
-        model = "word vectors" if isinstance(self.model, StaticTable) else os.fspath(self.model)
-        for feature, is_used, cure in (
-            ("bigrams", self.table_.bigrams is not None, "fit with ngram_range=(1, 1)"),
-            (f"norm={self.norm!r}", self.norm is None, "set norm='l2'"),
-            (f"max_length={self.max_length}", self.max_length is not None, "set max_length=None"),
-        ):
-            if is_used:
-                raise ValueError(
-                    f"The format of save_pretrained cannot represent {feature}: {cure}."
-                )
-        write_static(folder, self.table_, model)
+        if self.table_.bigrams is not None:
+            raise ValueError(
+                "The format of save_pretrained cannot represent bigrams: fit with "
+                "ngram_range=(1, 1)."
+            )
+        source = None if isinstance(self.model, StaticTable) else self._source(self.model)
+        write_static(folder, self.table_, source, norm=self.norm, max_length=self.max_length)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -679,7 +700,12 @@ default="auto"
         if isinstance(self.model, StaticTable):
             return self._static(self.model)
         source = self._source(self.model)
-        static = read_static(source)
+        try:
+            static = read_static(source)
+        except NotLoadedError as error:
+            from sklearn_static._distill.requirements import without_hub
+
+            raise OSError(f"{error} {without_hub()}") from error
         if static is not None:
             return self._static(static.table)
         return CachedTeacher(
@@ -764,8 +790,9 @@ default="auto"
     def __sklearn_clone__(self) -> Self:
         """Clone, for example in a ColumnTransformer after a search has set parameters."""
         copy: Self = _clone_parametrized(self)
-        if self._has_set_params:
-            copy._has_set_params = True
+        for flag in ("_has_set_params", "_has_chosen_components"):
+            if getattr(self, flag):
+                setattr(copy, flag, True)
         return copy
 
     def _warn_of_no_effect(self) -> None:
@@ -808,7 +835,8 @@ default="auto"
                 f"distill_on={self.distill_on!r} needs a teacher, but model is a static embedding "
                 "model; set distill_on='vocabulary' or pass a sentence-transformer."
             )
-        if self.n_components in (None, _DEFAULT_COMPONENTS):
+        is_default = self.n_components == _DEFAULT_COMPONENTS and not self._has_chosen_components
+        if self.n_components is None or is_default:
             return table
         if self.n_components % 1 or self.n_components > table.n_components:
             raise ValueError(

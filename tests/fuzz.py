@@ -1,8 +1,9 @@
 """Damaged models: an exception or the right features, never a crash, a hang or silent nonsense.
 
 ``python tests/fuzz.py --rounds 2000`` damages as many folders and as many joblib files (`make
-fuzz`); `test_fuzz` does some dozens. A damaged joblib file may give other features, as any damaged
-pickle may; a damaged folder may not.
+fuzz`); `test_fuzz` does some dozens. A damaged joblib file may give other features and raise
+anything, as any damaged pickle may; a damaged folder raises a ValueError or OSError. The folder of
+a teacher has no checksum, so its features may change.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from teachers import save_sentence_transformer
+from teachers import save_sentence_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -50,8 +51,10 @@ def damage_bytes(content: bytes, random: random.Random) -> bytes:
 
 
 def damage_json(content: bytes, random: random.Random) -> bytes:
-    """Remove or retype a random entry."""
+    """Remove, retype or nest a random entry."""
     root = json.loads(content)
+    if random.random() < 0.05:
+        return b"[" * 100_000 + content + b"]" * 100_000
     node = root
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
@@ -72,36 +75,61 @@ def damage_folder(folder: Path, random: random.Random) -> str:
     """Damage one or two files of a folder."""
     done = []
     for _ in range(random.choice((1, 1, 2))):
-        file = random.choice(sorted(path for path in folder.iterdir() if path.is_file()))
+        file = random.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
         content = file.read_bytes()
         change: Callable[[bytes, random.Random], bytes] = damage_bytes
         if file.suffix == ".json" and random.random() < 0.6:
             change = damage_json
         try:
             file.write_bytes(change(content, random))
-        except ValueError:  # it was no longer JSON
+        except (ValueError, RecursionError):  # it was no longer JSON
             file.write_bytes(damage_bytes(content, random))
         done.append(f"{change.__name__} {file.name}")
     return ", ".join(done)
 
 
-def outcome(load: Callable[[], StaticEmbeddingVectorizer], expected: np.ndarray) -> str:
-    """Return the outcome of a load and a transform."""
+def outcome(
+    load: Callable[[], StaticEmbeddingVectorizer],
+    expected: np.ndarray,
+    errors: tuple[type[Exception], ...] = (Exception,),
+) -> str:
+    """Return the outcome of a load and a transform; an error of another kind is capitalized."""
     faulthandler.dump_traceback_later(SECONDS_TO_HANG, exit=True)
     try:
         features = load().transform(TEXTS)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except errors as error:
         return type(error).__name__
-    except BaseException as error:
+    except BaseException:
         # A panic of Rust code is not a subclass of Exception.
         traceback.print_exc()
-        return f"PANIC {type(error).__name__}"
+        return "ERROR"
     finally:
         faulthandler.cancel_dump_traceback_later()
     same = features.shape == expected.shape and np.allclose(features, expected, atol=1e-6)
     return "right" if same else "WRONG"
+
+
+def damage_teachers(root: Path, rounds: int, seed: int) -> bool:
+    """Fit to damaged folders of a teacher; return whether one raised an unexpected error."""
+    teacher = save_sentence_transformer("bert", root / "whole_teacher", dense={})
+    settings = {"prompts": {"query": "the "}, "default_prompt_name": "query"}
+    write_json(teacher / "config_sentence_transformers.json", settings)
+    outcomes: Counter[str] = Counter()
+    for i in range(rounds):
+        draw = random.Random(f"{seed} teacher {i}")
+        copy = root / "copied_teacher"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(teacher, copy)
+        what = damage_folder(copy, draw)
+        vectorizer = StaticEmbeddingVectorizer(copy, n_components=8, memory=None, device="cpu")
+        result = outcome(lambda v=vectorizer: v.fit(TEXTS), np.empty(0), (ValueError, OSError))
+        outcomes["any features" if result == "WRONG" else result] += 1
+        if result == "ERROR":
+            print(f"teacher, round {i}: {what}")
+    print("teachers:", dict(outcomes.most_common()), flush=True)
+    return bool(outcomes["ERROR"])
 
 
 def main() -> None:
@@ -130,10 +158,12 @@ def main() -> None:
                 shutil.copytree(whole, copy, dirs_exist_ok=True)
                 what = damage_folder(copy, draw)
                 result = outcome(
-                    lambda copy=copy: StaticEmbeddingVectorizer.from_pretrained(copy), expected
+                    lambda copy=copy: StaticEmbeddingVectorizer.from_pretrained(copy),
+                    expected,
+                    (ValueError, OSError),
                 )
                 folders[result] += 1
-                if result.isupper() or result.startswith("PANIC"):
+                if result.isupper():
                     print(f"{quantize}, round {i}: {what}: {result}")
                     failed = True
                 file = Path(root, "copy.joblib")
@@ -143,6 +173,7 @@ def main() -> None:
             print(f"quantize={quantize}")
             print("  folders:", dict(folders.most_common()))
             print("  files:  ", dict(files.most_common()), flush=True)
+        failed |= damage_teachers(Path(root), options.rounds // 4, options.seed)
     sys.exit(failed)
 
 

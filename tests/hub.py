@@ -23,7 +23,9 @@ def serving(folder: Path, model: str = "org/tiny") -> Iterator[tuple[str, list[s
             if model in self.path:  # the client also asks about itself
                 log.append(f"{self.command} {self.path}")
             if self.path.startswith(f"/api/models/{model}"):
-                info = {"id": model, "sha": COMMIT, "siblings": []}
+                files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+                siblings = [{"rfilename": path.as_posix()} for path in files]
+                info = {"id": model, "sha": COMMIT, "siblings": siblings}
                 self.answer(json.dumps(info).encode())
             elif (file := folder / self.path.partition("/resolve/")[2].partition("/")[2]).is_file():
                 self.answer(file.read_bytes())

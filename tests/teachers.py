@@ -226,6 +226,11 @@ FAMILIES = {
 }
 
 
+def tokenizer_of(family: str) -> Tokenizer:
+    """Return a family's tokenizer."""
+    return FAMILIES[family].tokenizer()
+
+
 def save_transformer(family: str, folder: Path, **config_changes: object) -> Path:
     """Write a plain transformers folder: config, weights, tokenizer."""
     parts = FAMILIES[family]

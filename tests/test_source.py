@@ -1,5 +1,6 @@
 """Where the files of a model come from: a local folder, the Hub, or the Hub's cache alone."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -144,6 +145,36 @@ print(vectorizer.vectors_.shape)
             )
         assert log[0] == "GET /api/models/org/tiny/revision/v1"
 
+    def test_the_card_of_a_teacher(self, bert_folder, tmp_path):
+        """Its license and language are kept; it is the base model itself."""
+        folder = shutil.copytree(bert_folder, tmp_path / "teacher")
+        (folder / "README.md").write_text("---\nlicense: mit\nbase_model: a/b\n---\n")
+        code = f"""
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer("org/tiny", n_components=8, lsa_components=0).fit(["a"])
+vectorizer.save_pretrained({str(tmp_path / "saved")!r})
+"""
+        with hub.serving(folder) as (address, _):
+            run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address)
+        card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+        assert "\nlicense: mit\nbase_model: org/tiny\n---\n" in card
+
+    def test_a_classifier_is_not_downloaded(self, fitted, tmp_path):
+        fitted.save_pretrained(tmp_path / "saved")
+        (tmp_path / "saved" / "pipeline.skops").write_bytes(b"")
+        code = """
+import warnings
+from sklearn_static import StaticEmbeddingVectorizer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    StaticEmbeddingVectorizer.from_pretrained("org/tiny")
+print([str(w.message)[:53] for w in caught])
+"""
+        with hub.serving(tmp_path / "saved") as (address, log):
+            printed = run(code, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address)
+        assert printed == "[\"model='org/tiny' has a classifier (pipeline.skops), w\"]\n"
+        assert not any("pipeline.skops" in request for request in log)
+
     def test_no_such_model(self, bert_folder, tmp_path):
         code = """
 from sklearn_static import StaticEmbeddingVectorizer
@@ -206,15 +237,88 @@ print(time.perf_counter() - start < 5)
         assert "is not on this machine and could not be loaded from the Hub (" in printed
         assert printed.endswith("\nTrue\n"), printed
 
-    def test_incomplete_local_copy_raises(self, snapshot, tmp_path):
+    FIT = """
+import warnings
+from sklearn_static import StaticEmbeddingVectorizer
+vectorizer = StaticEmbeddingVectorizer("org/tiny", n_components=8, memory=None)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    try:
+        print(vectorizer.fit(["a"]).vectors_.shape)
+    except OSError as error:
+        print("OSError", error)
+print([str(w.message) for w in caught])
+"""
+
+    def record_files(self, snapshot: Path, names: list[str]) -> None:
+        """As the client of the Hub does since version 1.20 when it downloads a whole model."""
+        entry = {"size": 1, "blob_id": "0"}
+        listing = {"format_version": 1, "files": dict.fromkeys(names, entry)}
+        write_json(snapshot.parents[1] / "trees" / f"{snapshot.name}.json", listing)
+
+    def test_a_plain_encoder(self, snapshot, tmp_path):
+        """As after `hf download`: a file that is not there is one that the model does not have."""
         save_transformer("bert", snapshot)
+        printed = run(self.FIT, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+        assert printed.startswith("(400, 9)\n"), printed
+        assert "has no modules.json, so it is taken for a plain transformer" in printed
+        assert "hf download org/tiny. Otherwise, set pooling='mean'." in printed
+
+    @pytest.mark.parametrize("is_chosen", [True, False])
+    def test_a_plain_encoder_that_is_known_to_be_one(self, is_chosen, snapshot, tmp_path):
+        save_transformer("bert", snapshot)
+        code = self.FIT
+        if is_chosen:
+            code = code.replace("memory=None", "memory=None, pooling='mean', local_files_only=True")
+        else:
+            self.record_files(snapshot, [path.name for path in snapshot.iterdir()])
+        printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+        assert printed == "(400, 9)\n[]\n"
+
+    @pytest.mark.parametrize(
+        "left", ["1_Pooling/config.json", "sentence_bert_config.json", "the record of the client"]
+    )
+    def test_a_sentence_transformer_without_its_modules(self, left, snapshot, tmp_path):
+        """It would have another pooling as a plain transformer."""
+        save_transformer("bert", snapshot)
+        if left.endswith(".json"):
+            write_json(snapshot / left, {})
+        else:
+            self.record_files(snapshot, ["config.json", "modules.json"])
+        printed = run(self.FIT, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+        assert printed.startswith("OSError model='org/tiny' is not a local folder, and its modules")
+        assert "(the environment variable HF_HUB_OFFLINE is set)" in printed
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("config.json", "its config.json is not on this machine and could not be loaded"),
+            ("tokenizer.json", "is a copy from the Hub without a complete model: "),
+            ("model.safetensors", "Error no file named model.safetensors"),
+        ],
+    )
+    def test_incomplete_local_copy_raises(self, name, message, snapshot, tmp_path):
+        save_sentence_transformer("bert", snapshot)
+        (snapshot / name).unlink()
+        printed = run(self.FIT, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+        assert printed.startswith("OSError "), printed
+        assert message in printed
+
+    @pytest.mark.parametrize("missing", ["modules.json", "tokenizer.json", "model.safetensors"])
+    def test_a_static_model(self, missing, fitted, snapshot, tmp_path):
+        """modules.json is not read if config.json is that of model2vec."""
+        fitted.save_pretrained(snapshot)
+        (snapshot / missing).unlink()
         code = """
 from sklearn_static import StaticEmbeddingVectorizer
 try:
-    StaticEmbeddingVectorizer("org/tiny", local_files_only=True).fit(["a"])
+    print(StaticEmbeddingVectorizer.from_pretrained("org/tiny", local_files_only=True).norm)
 except OSError as error:
     print(error)
 """
         printed = run(code, HF_HUB_CACHE=str(tmp_path))
-        assert "its modules.json is not on this machine and" in printed
-        assert "(local_files_only=True)" in printed
+        if missing == "modules.json":
+            assert printed == "l2\n"
+        else:
+            assert f"its {missing} is not on this machine and" in printed
+            assert "(local_files_only=True)" in printed

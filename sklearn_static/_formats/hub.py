@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,12 +11,18 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from sklearn_static._formats.files import MAX_SETTINGS, check_regular, read_file
+from sklearn_static._formats.settings import Settings
 from sklearn_static._warnings import warn
 
 # How long to wait for the Hub to return the commit of a model, and how long its answer, or a
 # timeout, stays valid: the fits of a search must not ask and wait each time.
 _SECONDS_TO_ANSWER = 3.0
 _SECONDS_VALID = 60.0
+
+
+class NotLoadedError(OSError):
+    """A file of a model on the Hub is not on this machine, and cannot be loaded."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,11 @@ class Source:
     def is_folder(self) -> bool:
         """Whether the model is a local folder."""
         return os.path.isdir(self.model)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files on this machine are all that there is to find."""
+        return self.is_folder or self._on_hub.commit is None
 
     @cached_property
     def _on_hub(self) -> "_Answer":
@@ -83,6 +95,75 @@ class Source:
             self._found[filename] = self._find(filename)
         return self._found[filename]
 
+    def has(self, filename: str) -> bool:
+        """Return whether the model has a file, without downloading it.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+
+        Returns
+        -------
+        has : bool
+            False for a copy of a model on the Hub that lacks the file.
+        """
+        if self.is_folder:
+            return os.path.exists(os.path.join(self.model, filename))
+        return filename in self._on_hub.files or self._copy(filename) is not None
+
+    def required_path(self, filename: str) -> str:
+        """Find a file that the model must have, and download it if necessary.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+
+        Returns
+        -------
+        path : str
+            Its path on this machine.
+
+        Raises
+        ------
+        OSError
+            If there is no such file or model, or it is not on this machine and the Hub is
+            unreachable.
+        """
+        path = self.path(filename)
+        if path is None:
+            raise self._has_no(filename)
+        return path
+
+    def check_known(self, filename: str, hints: Sequence[str]) -> bool:
+        """Find out whether the model is known to lack a file, which is not on this machine.
+
+        Without the Hub, this is known if the Hub's client has recorded it or the model's files.
+
+        Parameters
+        ----------
+        filename : str
+            The path of the file in the model's folder.
+        hints : sequence of str
+            Files that only models with the file have.
+
+        Returns
+        -------
+        is_known : bool
+            Whether it is known that there is no such file.
+
+        Raises
+        ------
+        OSError
+            If a hint is on this machine, so that the copy of the model is incomplete.
+        """
+        if self.is_folder or not self.is_local or self._lacks(filename):
+            return True
+        if any(map(self.path, hints)):
+            raise self._not_loaded(filename, self._on_hub.reason)
+        return False
+
     def root(self, filename: str) -> Path:
         """Return the model's root folder on this machine.
 
@@ -101,10 +182,7 @@ class Source:
         OSError
             If the model has no such file.
         """
-        path = self.path(filename)
-        if path is None:
-            raise self._has_no(filename)
-        return Path(path).parents[filename.count("/")]
+        return Path(self.required_path(filename)).parents[filename.count("/")]
 
     def loading(self, path: str) -> dict[str, Any]:
         """Return the arguments with which transformers loads one of the model's folders.
@@ -136,7 +214,10 @@ class Source:
     def _find(self, filename: str) -> str | None:
         if self.is_folder:
             path = os.path.join(self.model, filename)
-            return path if os.path.exists(path) else None
+            if not os.path.exists(path):
+                return None
+            check_regular(path)
+            return path
         from huggingface_hub.errors import HFValidationError
 
         try:
@@ -165,10 +246,40 @@ class Source:
             return None
         if answer.commit is not None:
             return self._fetch(filename)
-        # If modules.json was downloaded, the whole model was.
-        if isinstance(try_to_load_from_cache(self.model, "modules.json", revision=revision), str):
+        # The client records neither which files the model has, except in its latest versions, nor
+        # whether it loaded all of them: a copy lacks what is optional, or AutoModel does not need.
+        main_files = ("config.json", "modules.json")
+        if any(map(self._copy, main_files)) and filename not in (self._listed or ()):
             return None
         raise self._not_loaded(filename, answer.reason)
+
+    def _copy(self, filename: str) -> str | None:
+        """Return the path of a file in the Hub's cache."""
+        from huggingface_hub import try_to_load_from_cache
+
+        copy = try_to_load_from_cache(self.model, filename, revision=self.revision)
+        return copy if isinstance(copy, str) else None
+
+    def _lacks(self, filename: str) -> bool:
+        """Return whether the Hub's cache records that the model has no such file."""
+        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+        copy = try_to_load_from_cache(self.model, filename, revision=self.revision)
+        return copy is _CACHED_NO_EXIST or filename not in (self._listed or (filename,))
+
+    @cached_property
+    def _listed(self) -> frozenset[str] | None:
+        """All files of the model, if the Hub's client has recorded them; None otherwise."""
+        file = self._copy("config.json") or self._copy("modules.json")
+        if file is None:
+            return None
+        snapshot = Path(file).parent
+        listing = snapshot.parents[1] / "trees" / f"{snapshot.name}.json"
+        try:
+            return frozenset(json.loads(read_file(listing, MAX_SETTINGS))["files"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            # There is none, or it is in another format.
+            return None
 
     def _fetch(self, filename: str) -> str | None:
         from huggingface_hub import hf_hub_download
@@ -184,11 +295,13 @@ class Source:
             raise self._not_loaded(filename, _in_a_line(error)) from error
 
     def _has_no(self, filename: str) -> OSError:
+        if not self.is_folder and self._on_hub.commit is None:
+            return self._not_loaded(filename, self._on_hub.reason)
         place = "a local folder" if self.is_folder else "on the Hub"
         return OSError(f"model={self.model!r} is {place}, but has no file {filename}.")
 
-    def _not_loaded(self, filename: str, reason: str) -> OSError:
-        return OSError(
+    def _not_loaded(self, filename: str, reason: str) -> NotLoadedError:
+        return NotLoadedError(
             f"model={self.model!r} is not a local folder, and its {filename} is not on this "
             f"machine and could not be loaded from the Hub ({reason})."
         )
@@ -211,7 +324,7 @@ class Source:
         Raises
         ------
         OSError
-            If the file is required and missing.
+            If the file is required and missing, too large, or not a regular file.
         ValueError
             If the file is not JSON.
         """
@@ -221,22 +334,53 @@ class Source:
             raise self._has_no(filename)
         return self._parsed[filename]
 
+    def settings(self, filename: str, *, required: bool = False) -> Settings:
+        """Parse a file with a JSON object.
+
+        Parameters
+        ----------
+        filename : str
+            Its path in the model's folder.
+        required : bool, default=False
+            Whether to raise if there is no such file.
+
+        Returns
+        -------
+        settings : Settings
+            The object; empty if there is no such file.
+
+        Raises
+        ------
+        OSError
+            If the file is required and missing.
+        ValueError
+            If the file is not a JSON object.
+        """
+        content = self.json(filename, required=required)
+        where = f"model={self.model!r}, file {filename}"
+        if content is not None and not isinstance(content, dict):
+            raise ValueError(f"{where} must be a JSON object, got {type(content).__name__}.")
+        return Settings(content or {}, where)
+
     def _parse(self, filename: str) -> Any:
         path = self.path(filename)
         if path is None:
             return None
         try:
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            return json.loads(read_file(path, MAX_SETTINGS).decode())
+        except RecursionError as error:
+            raise ValueError(f"{path} is nested too deeply to be read.") from error
         except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """The Hub's answer for a model: its commit, or the reason why there is none."""
+    """The Hub's answer for a model: its commit and files, or the reason why there is none."""
 
     commit: str | None
     reason: str = ""
+    files: frozenset[str] = frozenset()
     is_chosen: bool = False  # whether the user chose not to ask
 
 
@@ -250,7 +394,8 @@ def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
     def ask() -> None:
         try:
             info = model_info(model, revision=revision, timeout=_SECONDS_TO_ANSWER)
-            answers.put(_Answer(info.sha))
+            files = frozenset(file.rfilename for file in info.siblings or ())
+            answers.put(_Answer(info.sha, files=files))
         except Exception as error:  # its class depends on the HTTP library of the client
             answers.put(_Answer(None, _in_a_line(error)))
 

@@ -1,10 +1,11 @@
 """The format of sentence-transformers: modules, pooling, and prompts."""
 
+import posixpath
 import reprlib
 from dataclasses import dataclass
-from typing import Any
 
 from sklearn_static._formats.hub import Source, join
+from sklearn_static._formats.settings import Settings
 
 # The flags of older folders and sentence-transformers' names of the pooling modes, in the order in
 # which it concatenates several of them.
@@ -16,11 +17,29 @@ _POOLING_FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_CONFIG = "config_sentence_transformers.json"
 # The file is named for the class that once wrote it.
 _TRANSFORMER_SETTINGS = [
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
+_ONLY_BESIDE_MODULES = [_CONFIG, "1_Pooling/config.json", *_TRANSFORMER_SETTINGS]
+
+
+def may_have_modules(source: Source) -> bool:
+    """Return whether it is unknown if a model without modules.json on this machine has this file.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    is_unknown : bool
+        True only for a copy of a model on the Hub, which is not asked or does not answer.
+    """
+    return not source.check_known("modules.json", _ONLY_BESIDE_MODULES)
 
 
 def module_entries(source: Source) -> list[dict[str, str]] | None:
@@ -38,11 +57,14 @@ def module_entries(source: Source) -> list[dict[str, str]] | None:
 
     Raises
     ------
+    OSError
+        If the file is not on this machine, but other files show that the model has it.
     ValueError
         If the file is not such a list.
     """
     modules = source.json("modules.json")
     if modules is None:
+        source.check_known("modules.json", _ONLY_BESIDE_MODULES)
         return None
     if not isinstance(modules, list) or not all(
         isinstance(module, dict) and isinstance(module.get(key), str)
@@ -53,7 +75,19 @@ def module_entries(source: Source) -> list[dict[str, str]] | None:
             f"model={source.model!r}: modules.json must be a list of modules with the "
             f"strings 'type' and 'path', got {reprlib.repr(modules)}."
         )
-    return modules
+    return [module | {"path": _inside(source, module["path"])} for module in modules]
+
+
+def _inside(source: Source, path: str) -> str:
+    """Return the path of a folder in the model's own, which is '' itself."""
+    normal = posixpath.normpath(path)
+    # A backslash and a colon separate parts of a path on Windows only.
+    if normal.startswith(("/", "..")) or "\\" in path or ":" in path:
+        raise ValueError(
+            f"model={source.model!r}, file modules.json: the path of a module must be that of a "
+            f"folder inside the model's, separated by '/', got {reprlib.repr(path)}; correct it."
+        )
+    return "" if normal == "." else normal
 
 
 def module_kind(module: dict[str, str]) -> str:
@@ -92,18 +126,39 @@ def default_prompt(source: Source) -> str:
     ValueError
         If the prompts do not include the default one.
     """
-    settings = source.json("config_sentence_transformers.json") or {}
-    name = settings.get("default_prompt_name")
-    prompts = settings.get("prompts") or {}
+    settings = source.settings(_CONFIG)
+    name = settings.text("default_prompt_name")
+    prompts = settings.object("prompts")
     if name is not None and name not in prompts:
         raise ValueError(
             f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
-            f"{', '.join(map(repr, prompts)) or 'none'}."
+            f"{', '.join(map(repr, prompts.keys())) or 'none'}."
         )
-    return prompts.get(name) or ""
+    return (prompts.text(name) if name is not None else None) or ""
 
 
-def transformer_settings(source: Source, path: str) -> dict[str, Any]:
+def truncate_dim(source: Source) -> int | None:
+    """Read to how many dimensions a sentence-transformer truncates its embeddings.
+
+    Parameters
+    ----------
+    source : Source
+        The files of the model.
+
+    Returns
+    -------
+    n_dimensions : int or None
+        The number; None if there is no limit.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive number.
+    """
+    return source.settings(_CONFIG).count("truncate_dim")
+
+
+def transformer_settings(source: Source, path: str) -> Settings:
     """Read the settings with which sentence-transformers wraps a transformer.
 
     Parameters
@@ -115,11 +170,11 @@ def transformer_settings(source: Source, path: str) -> dict[str, Any]:
 
     Returns
     -------
-    settings : dict
+    settings : Settings
         The settings; empty if there is no such file.
     """
-    found = (source.json(join(path, name)) for name in _TRANSFORMER_SETTINGS)
-    return next(filter(None, found), {})
+    names = [join(path, name) for name in _TRANSFORMER_SETTINGS]
+    return source.settings(next(filter(source.path, names), names[0]))
 
 
 @dataclass(frozen=True)
@@ -176,9 +231,9 @@ def read_modules(source: Source) -> Modules | None:
         if kind == "Transformer":
             transformer_path = path
         elif kind == "Pooling":
-            settings = source.json(join(path, "config.json"), required=True)
+            settings = source.settings(join(path, "config.json"), required=True)
             modes = _pooling_modes(settings)
-            pools_prompt = bool(settings.get("include_prompt", True))
+            pools_prompt = settings.flag("include_prompt", default=True)
         elif kind == "Dense":
             dense_paths.append(path)
         elif kind not in ("Normalize", "Dropout"):  # dropout is off
@@ -198,16 +253,18 @@ def read_modules(source: Source) -> Modules | None:
     return Modules(transformer_path, modes, tuple(dense_paths), pools_prompt)
 
 
-def _pooling_modes(settings: dict[str, Any]) -> tuple[str, ...]:
-    named = settings.get("pooling_mode")
+def _pooling_modes(settings: Settings) -> tuple[str, ...]:
+    named = settings.raw("pooling_mode")
     if named is None:
-        modes = tuple(mode for flag, mode in _POOLING_FLAGS.items() if settings.get(flag))
+        modes = tuple(mode for flag, mode in _POOLING_FLAGS.items() if settings.flag(flag))
     else:
-        modes = (named,) if isinstance(named, str) else tuple(named)
+        modes = (named,) if isinstance(named, str) else named
+    if not isinstance(modes, tuple | list) or not all(isinstance(mode, str) for mode in modes):
+        raise settings.error("pooling_mode", "a string or a list of strings")
     unknown = set(modes) - set(_POOLING_FLAGS.values())
     if unknown:
         raise ValueError(
-            f"Pooling {unknown.pop()!r} is unsupported; supported: "
+            f"{settings.where}: Pooling {unknown.pop()!r} is unsupported; supported: "
             f"{', '.join(_POOLING_FLAGS.values())}."
         )
-    return modes or ("mean",)
+    return tuple(modes) or ("mean",)

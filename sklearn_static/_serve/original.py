@@ -131,7 +131,7 @@ def token_ids(state: dict[str, Any]) -> dict[str, int]:
     if isinstance(vocabulary, list):  # Unigram
         vocabulary = {token: i for i, (token, _) in enumerate(vocabulary)}
     ids = dict(vocabulary)
-    ids.update((token["content"], token["id"]) for token in state["added_tokens"])
+    ids.update((token["content"], token["id"]) for token in state.get("added_tokens") or ())
     return ids
 
 
