@@ -27,7 +27,7 @@ from tokenizers import (
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
-from sklearn_static._distill.corpus import Corpus, tokenize
+from sklearn_static._distill.corpus import Corpus, checked, tokenize
 from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, compose
@@ -349,9 +349,9 @@ def engine(vocabulary: Vocabulary) -> FastTokenizer:
 
 def corpus_of(documents: list[str], tokenizer: FastTokenizer) -> Corpus:
     """All of these documents in their order, with all tokens."""
-    tokens, tokenizer = tokenize(documents, tokenizer)
-    kept = np.arange(len(tokenizer.vocabulary))
-    return Corpus(documents, tokens, kept, tokens.in_vocabulary(None))
+    tokens = tokenize(documents, checked(tokenizer, documents))
+    kept, once = np.arange(len(tokenizer.vocabulary)), np.ones(len(documents), dtype=np.int64)
+    return Corpus(documents, once, tokens, kept, tokens.in_vocabulary(None))
 
 
 @cache

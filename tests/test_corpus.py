@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from teachers import awkward_texts, engine, usable, wordpiece
 
-from sklearn_static._distill.corpus import count, most_frequent_bigrams, random_order, tokenize
+from sklearn_static._distill.corpus import (
+    count,
+    document_frequencies,
+    most_frequent_bigrams,
+    random_order,
+    tokenize,
+)
 from sklearn_static._serve.tokens import Tokens
 
 N_TOKENS = 7
@@ -24,7 +30,7 @@ def rows_of(tokens: Tokens) -> Documents:
 def test_all_tokens_in_order(texts):
     vocabulary = usable(wordpiece())
     documents = [*texts, *awkward_texts()] * 20  # several batches
-    tokens, _ = tokenize(documents, engine(vocabulary))
+    tokens = tokenize(documents, engine(vocabulary))
     expected = vocabulary.tokens(documents)
     np.testing.assert_array_equal(tokens.rows, expected.rows)
     np.testing.assert_array_equal(tokens.offsets, expected.offsets)
@@ -68,13 +74,22 @@ class TestMostFrequent:
     documents = ([0, 1, 0, 1, 2], [0, 1], [3, 1, 2], [4, 5, 4, 5], [0, 1, 2, 3])
 
     def pairs(self, max_bigrams: int | None, documents: Documents = documents) -> list[list[int]]:
-        return most_frequent_bigrams(of(documents), N_TOKENS, max_bigrams).pairs.tolist()
+        once = np.ones(len(documents), dtype=np.int64)
+        return most_frequent_bigrams(of(documents), once, N_TOKENS, max_bigrams).pairs.tolist()
 
     def test_bigrams_occur_in_two_documents_at_least(self):
         assert self.pairs(None) == [[0, 1], [1, 2]]
 
     def test_a_cap_keeps_the_most_frequent(self):
         assert self.pairs(1) == [[0, 1]]
+
+    def test_a_document_that_was_given_twice_counts_twice(self):
+        documents = of([[0, 1], [3, 4, 3, 4], [5, 6]])
+        bigrams = most_frequent_bigrams(documents, np.array([1, 3, 2]), N_TOKENS, None)
+        assert bigrams.pairs.tolist() == [[3, 4], [4, 3], [5, 6]]
+        counts = count(documents, N_TOKENS, None)
+        frequencies = document_frequencies(counts, np.array([1, 3, 2]))
+        assert frequencies.tolist() == [1, 1, 0, 3, 3, 2, 2]
 
     def test_no_bigrams_across_documents(self):
         assert self.pairs(None, [[0], [1], [0], [1]]) == []

@@ -293,9 +293,7 @@ class TestTransform:
 
     def test_missing_values_of_the_example_that_dask_makes_up(self, fitted, texts):
         X = dask.dataframe.from_pandas(pd.DataFrame({"text": texts}), npartitions=2)["text"]
-        with pytest.raises(
-            ValueError, match=r"sklearn_static\.dask\.transform\(vectorizer, X\)"
-        ):
+        with pytest.raises(ValueError, match=r"sklearn_static\.dask\.transform\(vectorizer, X\)"):
             X.map_partitions(fitted.transform)
         features = X.map_partitions(fitted.transform, meta=np.empty((0, 8), dtype=np.float32))
         np.testing.assert_array_equal(features.compute(), fitted.transform(texts))

@@ -27,7 +27,7 @@ from teachers import (
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 
 from sklearn_static import _serve
-from sklearn_static._distill.corpus import tokenize
+from sklearn_static._distill.corpus import checked
 from sklearn_static._serve import FastTokenizer, Pooler, portable
 from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.table import StaticTable
@@ -155,8 +155,8 @@ class TestTokens:
         """A tokenizer with a token that the engine is told nothing of."""
         words = usable(with_token(AddedToken("the value"), "bert"))
         fast = FastTokenizer(words, engine(vocabulary("bert")).composition)
-        assert tokenize(["a value"], fast)[1] is fast
-        assert tokenize(["return the value"], fast)[1].composition is None
+        assert checked(fast, ["a value"]) is fast
+        assert checked(fast, ["return the value"]).composition is None
 
     def test_lone_surrogates(self):
         for family in KINDS:

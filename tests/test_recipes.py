@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import ParameterGrid
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import HalvingGridSearchCV, ParameterGrid
+from sklearn.pipeline import make_pipeline
 from teachers import (
     FAMILIES,
     awkward_texts,
@@ -26,9 +29,9 @@ from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
 from sklearn_static._distill.cached_teacher import CachedTeacher
-from sklearn_static._distill.corpus import tokenize
+from sklearn_static._distill.corpus import checked, tokenize
 from sklearn_static._distill.recipes import static_vectors
-from sklearn_static._distill.targets import column_scales, smoothed
+from sklearn_static._distill.targets import column_scales, smooth
 from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 
@@ -161,8 +164,10 @@ def test_the_targets_are_smoothed_and_scaled(vectorizer, bert_folder, texts):
     given = embeddings(bert_folder, list(texts))
     _, values, directions = np.linalg.svd(given, full_matrices=False)
     scales = column_scales(values**2 / (values**2).sum(), len(given))
+    near = given @ directions.T.astype(np.float32)
+    smooth(near)
     errors = []
-    for targets in (given, smoothed(given), smoothed(given @ directions.T) * scales):
+    for targets in (given, near, near * scales):
         unit = targets / np.linalg.norm(targets, axis=1, keepdims=True)
         errors.append(np.linalg.norm(features @ features.T - unit @ unit.T))
     plain, without_scales, as_fitted = errors
@@ -265,8 +270,23 @@ class TestLexicalComponents:
         assert both[:, 16:].any()
 
     def test_more_lsa_components_than_documents(self, vectorizer, texts):
-        with pytest.raises(ValueError, match=r"lsa_components=40 must be at most 30, the num"):
-            vectorizer.set_params(lsa_components=40).fit(texts[:30])
+        vectorizer.set_params(lsa_components=40)
+        with pytest.warns(UserWarning, match=r"lsa_components=40 is reduced to 30, the number of"):
+            features = vectorizer.fit_transform(texts[:30])
+        assert features.shape[1] == 16 + 30
+        assert len(vectorizer.get_feature_names_out()) == 16 + 30
+
+    def test_a_halving_search_that_starts_with_few_documents(self, vectorizer, texts):
+        documents = sorted(set(texts))
+        search = HalvingGridSearchCV(
+            make_pipeline(vectorizer.set_params(lsa_components=40), LogisticRegression()),
+            {"logisticregression__C": [1, 10]},
+            min_resources=40,
+            cv=2,
+        )
+        with pytest.warns(UserWarning, match=r"lsa_components=40 is reduced to \d+, the number"):
+            search.fit(documents, ["list" in document for document in documents])
+        assert search.best_estimator_[0].transform(documents[:1]).shape == (1, 16 + 40)
 
 
 class TestMinDf:
@@ -352,7 +372,7 @@ class TestMinDf:
             features = vectorizer.fit_transform(documents)
         assert features.shape == (4, 4 + 3)
         assert features.any(axis=1).tolist() == [True, True, True, False]
-        with pytest.raises(ValueError, match="lsa_components=4 must be at most 3, the number"):
+        with pytest.warns(UserWarning, match="lsa_components=4 is reduced to 3, the number"):
             vectorizer.set_params(lsa_components=4).fit(documents)
 
     @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
@@ -476,8 +496,9 @@ class TestTheCheckOfTheEngine:
         return StaticTable.from_vectors(wrong, vectors.astype(np.float32), None)
 
     def test_the_engine_is_used_as_long_as_it_agrees(self, table):
-        assert tokenize([self.documents[0]], table.tokenizer)[1] is table.tokenizer
-        tokens, tokenizer = tokenize(list(self.documents), table.tokenizer)
+        assert checked(table.tokenizer, [self.documents[0]]) is table.tokenizer
+        tokenizer = checked(table.tokenizer, list(self.documents))
+        tokens = tokenize(list(self.documents), tokenizer)
         assert tokenizer.composition is None
         rows, _ = table.vocabulary.tokens(list(self.documents))
         np.testing.assert_array_equal(tokens.rows, rows)

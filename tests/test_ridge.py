@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,13 @@ from sklearn.linear_model import Ridge
 
 from sklearn_static._distill import ridge
 from sklearn_static._distill.ridge import fit_vectors, solve_ridge
+
+
+def fit_once(counts: sp.csr_matrix, lengths: np.ndarray, *others: Any) -> np.ndarray:
+    """Fit to documents that were given once."""
+    outputs, start, targets, alpha = others
+    once = np.ones_like(lengths)
+    return fit_vectors(counts, once, lengths, outputs, start, targets.copy(), alpha)
 
 
 @pytest.fixture
@@ -36,9 +44,30 @@ def relative_error(solution: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(solution - expected) / np.linalg.norm(expected))
 
 
+def error_of_problem(
+    solution: np.ndarray, features: sp.csr_matrix, targets: np.ndarray, penalty: float
+) -> float:
+    """The relative error in the norm that is minimized."""
+
+    def norm(array: np.ndarray) -> float:
+        return float(np.sqrt(np.sum((features @ array) ** 2) + penalty * np.sum(array**2)))
+
+    expected = exact_solution(features, targets, penalty)
+    return norm(solution - expected) / norm(expected)
+
+
+@pytest.fixture(params=["closed form", "iterations"])
+def solver(request, monkeypatch) -> str:
+    if request.param == "iterations":
+        monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
+    return request.param
+
+
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 100.0])
 @pytest.mark.parametrize("exact_rows", [0, 16, 5000])
-def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, monkeypatch):
+def test_solution_is_that_of_scikit_learn(
+    penalty, exact_rows, solver, counts, targets, monkeypatch
+):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
     expected = Ridge(alpha=penalty, fit_intercept=False, solver="cholesky").fit(
         counts.toarray().astype(np.float64), targets
@@ -46,17 +75,28 @@ def test_solution_is_that_of_scikit_learn(penalty, exact_rows, counts, targets, 
     assert relative_error(solve_ridge(counts, targets, penalty), expected.coef_.T) < 3e-3
 
 
+PENALTIES = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0]
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_few_documents_are_solved_exactly_whatever_the_penalty(penalty, counts, targets):
+    scaled = (counts * 20**-0.5).astype(np.float32)
+    solution = solve_ridge(scaled, targets, penalty)
+    assert relative_error(solution, exact_solution(scaled, targets, penalty)) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exact_rows", [16, 1024])
-@pytest.mark.parametrize("penalty", [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0])
+@pytest.mark.parametrize("penalty", PENALTIES)
 def test_solution_is_accurate_whatever_the_penalty(
     penalty, exact_rows, counts, targets, monkeypatch
 ):
     """Scaled as in `fit_vectors`; no warning, which would be an error here."""
     monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
+    monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
     scaled = (counts * 20**-0.5).astype(np.float32)
     solution = solve_ridge(scaled, targets, penalty)
-    assert relative_error(solution, exact_solution(scaled, targets, penalty)) < 3e-3
+    assert error_of_problem(solution, scaled, targets, penalty) < 3e-3
 
 
 @pytest.mark.slow
@@ -64,14 +104,15 @@ def test_solution_is_accurate_whatever_the_penalty(
 @pytest.mark.parametrize("penalty", [1e-12, 1e-9, 1e-6, 1e-3, 1.0])
 def test_inaccurate_solution_always_warns(penalty, iterations, counts, targets, monkeypatch):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", 16)
+    monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
     monkeypatch.setattr(ridge, "_MAX_ITERATIONS", iterations)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         solution = solve_ridge(counts, targets, penalty)
-    assert caught or relative_error(solution, exact_solution(counts, targets, penalty)) < 3e-3
+    assert caught or error_of_problem(solution, counts, targets, penalty) < 3e-3
 
 
-def test_dead_dimensions_and_unused_rows_stay_zero(counts, targets):
+def test_dead_dimensions_and_unused_rows_stay_zero(solver, counts, targets):
     targets[:, 3] = 0
     solution = solve_ridge(counts, targets, 1.0)
     assert not solution[:, 3].any()
@@ -82,6 +123,7 @@ def test_dead_dimensions_and_unused_rows_stay_zero(counts, targets):
 
 def test_stopping_early_warns(counts, targets, monkeypatch):
     monkeypatch.setattr(ridge, "_EXACT_ROWS", 0)
+    monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
     monkeypatch.setattr(ridge, "_MAX_ITERATIONS", 3)
     with pytest.warns(
         ConvergenceWarning, match="did not converge in 3 iterations: the error is up to"
@@ -100,7 +142,9 @@ class TestFitRows:
         start = np.zeros((1000, targets.shape[1]))
 
         def fit(alpha: float) -> np.ndarray:
-            return fit_vectors(counts, lengths, outputs, start, targets, alpha)
+            return fit_vectors(
+                counts, np.ones_like(lengths), lengths, outputs, start, targets, alpha
+            )
 
         scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ counts
         return fit, scaled, outputs
@@ -110,7 +154,9 @@ class TestFitRows:
         shared = np.random.default_rng(3).standard_normal((12, 5))
         targets = (scaled[:, :1000] @ outputs @ shared).astype(np.float32)
         lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
-        rows = fit_vectors(counts, lengths, outputs, np.zeros((1000, 5)), targets, 1e9)
+        rows = fit_vectors(
+            counts, np.ones_like(lengths), lengths, outputs, np.zeros((1000, 5)), targets, 1e9
+        )
         np.testing.assert_allclose(rows[:1000], outputs @ shared, rtol=1e-2, atol=1e-2)
         np.testing.assert_allclose(rows[1000:], 0, atol=1e-5)
 
@@ -152,7 +198,9 @@ class TestFitRows:
         targets = (3 * scaled @ start + 0.5 * noise).astype(np.float32)
         errors = []
         for n in (10, len(lengths)):
-            rows = fit_vectors(counts[:n], lengths[:n], outputs, start, targets[:n], 1e9)[:1000]
+            rows = fit_vectors(
+                counts[:n], np.ones_like(lengths[:n]), lengths[:n], outputs, start, targets[:n], 1e9
+            )[:1000]
             scale = np.vdot(rows, start) / np.vdot(start, start)
             assert scale == pytest.approx(3, rel=0.1)
             errors.append(np.linalg.norm(rows - scale * start) / np.linalg.norm(rows))
@@ -165,6 +213,14 @@ class TestFitRows:
         outputs = np.random.default_rng(2).standard_normal((1000, 12))
         start = outputs @ np.ones((12, targets.shape[1]))
         part = slice(0, n_documents)
-        rows = fit_vectors(counts[part], lengths[part], outputs, start, targets[part], 0.3)
+        rows = fit_vectors(
+            counts[part],
+            np.ones_like(lengths[part]),
+            lengths[part],
+            outputs,
+            start,
+            targets[part],
+            0.3,
+        )
         assert np.isfinite(rows).all()
         assert rows[:1000].any()

@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from sklearn_static._distill import targets
-from sklearn_static._distill.targets import column_scales, smoothed
+from sklearn_static._distill.targets import column_scales, smooth
 
 
 @pytest.fixture
 def embeddings() -> np.ndarray:
     vectors = np.random.default_rng(0).standard_normal((700, 6)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def smoothed(embeddings: np.ndarray) -> np.ndarray:
+    result = embeddings.copy()
+    smooth(result)
+    return result
 
 
 def nearest_mean(embeddings: np.ndarray, candidates: np.ndarray, n_neighbors: int) -> np.ndarray:
@@ -22,7 +28,6 @@ class TestSmoothed:
     def test_a_weighted_mean_with_the_thirty_nearest(self, embeddings):
         expected = 0.7 * embeddings + 0.3 * nearest_mean(embeddings, embeddings, 30)
         np.testing.assert_allclose(smoothed(embeddings), expected, atol=1e-5)
-        assert smoothed(embeddings).dtype == np.float32
 
     def test_few_documents_have_fewer_neighbors(self, embeddings):
         few = embeddings[:100]
@@ -36,6 +41,13 @@ class TestSmoothed:
     def test_neighbors_are_sought_among_the_first(self, embeddings, monkeypatch):
         monkeypatch.setattr(targets, "_CANDIDATES", 200)
         expected = 0.7 * embeddings + 0.3 * nearest_mean(embeddings, embeddings[:200], 10)
+        np.testing.assert_allclose(smoothed(embeddings), expected, atol=1e-5)
+
+    def test_distances_are_those_along_the_first_directions(self, embeddings, monkeypatch):
+        monkeypatch.setattr(targets, "_DIRECTIONS", 2)
+        distances = ((embeddings[:, None, :2] - embeddings[None, :, :2]) ** 2).sum(axis=2)
+        means = embeddings[np.argsort(distances, axis=1)[:, :30]].mean(axis=1)
+        expected = 0.7 * embeddings + 0.3 * means
         np.testing.assert_allclose(smoothed(embeddings), expected, atol=1e-5)
 
     def test_duplicates_keep_one_direction(self, embeddings):

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +22,8 @@ from sklearn_static._distill.tasks import (
     Place,
     Task,
     grouped,
-    places_of_documents,
-    places_of_tokens,
+    place_of_document,
+    place_of_token,
     tasks_of,
 )
 from sklearn_static._distill.teacher_files import Pooling, read_teacher_files
@@ -41,6 +41,8 @@ from sklearn_static._warnings import warn
 if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
+# Number of outputs that are read from the cache at once; a multiple of those that share an entry.
+_KEYS_AT_ONCE = 64 * TOKENS_PER_ENTRY
 # Part of every key; to be incremented when the same input would result in another output, or when
 # it is stored in another way.
 _VERSION = 2
@@ -65,8 +67,8 @@ class _Request:
         The token ids of each input.
     keys : list
         The key of each input in `values`; duplicates have the same key.
-    places : list of Place
-        The task of each input.
+    place_of : callable
+        Returns the task of an input, given its key and its token ids.
     values : Store or TokenStore
         Where the outputs are stored.
     n_at_once : int
@@ -76,7 +78,7 @@ class _Request:
     title: str
     arrays: Sequence[NDArray[Any]] | NDArray[Any]
     keys: list[Any]
-    places: list[Place]
+    place_of: Callable[[Any, NDArray[Any]], Place]
     values: _Values
     n_at_once: int
 
@@ -174,7 +176,7 @@ class CachedTeacher:
             "Teacher, vocabulary",
             self._token_ids[tokens][:, None],
             tokens.tolist(),
-            places_of_tokens(tokens),
+            lambda token, _: place_of_token(token),
             self._token_store,
             max(TOKENS_PER_TASK, self._batch_size),
         )
@@ -229,11 +231,21 @@ class CachedTeacher:
         self._n_run, self._seconds_run = 0, 0.0
         arrays = [ids[None] for ids in inputs]
         keys = [self._key(ids) for ids in arrays]
-        places = places_of_documents(inputs)
-        outputs = self._run(_Request("Teacher, documents", arrays, keys, places, self._store, 1))
-        lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
+        outputs = self._run(
+            _Request(
+                "Teacher, documents",
+                arrays,
+                keys,
+                lambda _, ids: place_of_document(ids),
+                self._store,
+                1,
+            )
+        )
+        # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
+        embeddings = outputs if self._memory is None else outputs.copy()
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
-        embeddings: NDArray[np.float32] = outputs / lengths
+        embeddings /= lengths
         return embeddings
 
     def duration(self, n_documents: int) -> str:
@@ -268,23 +280,28 @@ class CachedTeacher:
         return outputs
 
     def _gather(self, request: _Request) -> NDArray[np.float32]:
-        values = request.values.get(list(dict.fromkeys(request.keys)))
-        damaged = _damaged(values)
-        values = {key: values[key] for key in values.keys() - damaged} if damaged else values
-        tasks = tasks_of(request.places, request.keys, request.arrays, values)
+        outputs = _Outputs(request.keys)
+        for start in range(0, len(request.keys), _KEYS_AT_ONCE):
+            some = request.keys[start : start + _KEYS_AT_ONCE]
+            outputs.fill(start, request.values.get(list(dict.fromkeys(some))))
+        outputs.warn_of_damage()
+        arrays, place_of = request.arrays, request.place_of
+        missing = outputs.missing.items()
+        tasks = tasks_of((place_of(key, arrays[i[0]]), key, arrays[i[0]]) for key, i in missing)
+        n_distinct = len(set(request.keys)) if tasks else 0
         try:
-            with closing(self._run_all(tasks, damaged, request)) as parts:
+            with closing(self._run_all(tasks, outputs.damaged, request)) as parts:
                 for new in parts:
-                    values |= new
+                    outputs.add(new)
         except Exception as error:
-            if values and self._store.lasts:
+            n_cached = n_distinct - len(outputs.missing)
+            if n_cached and self._store.lasts:
                 error.add_note(
-                    f"The cache has {len(values)} of the {len(set(request.keys))} outputs; calling "
+                    f"The cache has {n_cached} of the {n_distinct} outputs; calling "
                     "fit again runs the teacher on the others only."
                 )
             raise
-        flat = np.frombuffer(b"".join([values[key] for key in request.keys]), dtype=np.float32)
-        return flat.reshape(len(request.keys), -1 if request.keys else 0)
+        return outputs.array
 
     def _run_all(
         self, tasks: list[Task], damaged: set[Any], request: _Request
@@ -373,20 +390,76 @@ class CachedTeacher:
         return teacher
 
 
-def _damaged(values: dict[Any, bytes]) -> set[Any]:
-    """Find cached outputs that no teacher gives: of another size, or not finite."""
-    sizes = Counter(map(len, values.values()))
-    if len(sizes) <= 1 and _is_finite(b"".join(values.values())):  # all at once
-        return set()
-    size = max(sizes, key=lambda size: (sizes[size], size))
-    damaged = {key for key, value in values.items() if len(value) != size or not _is_finite(value)}
-    warn(
-        f"The cache has {len(damaged)} damaged outputs of the teacher, which runs again for these. "
-        "If this happens again, sklearn_static.clear_cache() resets the cache."
-    )
-    return damaged
+class _Outputs:
+    """The outputs of a request, collected in one array.
+
+    Parameters
+    ----------
+    keys : sequence
+        The key of each input; duplicates have the same key.
+
+    Attributes
+    ----------
+    array : ndarray of float32, shape (n_inputs, dimension)
+        The outputs; undefined where they are missing.
+    missing : dict of Any to list of int
+        The inputs of each key whose output is missing.
+    damaged : set
+        The keys whose cached output no teacher gives: of another size, or not finite.
+    """
+
+    def __init__(self, keys: Sequence[Any]) -> None:
+        self._keys = keys
+        self.array: NDArray[np.float32] = np.empty((len(keys), 0), dtype=np.float32)
+        self.missing: dict[Any, list[int]] = {}
+        self.damaged: set[Any] = set()
+
+    def fill(self, start: int, values: dict[Any, bytes]) -> None:
+        """Take cached outputs of the next keys; those that are not there are missing."""
+        keys = self._keys[start : start + _KEYS_AT_ONCE]
+        sizes = Counter(map(len, values.values()))
+        whole = [size for size in sizes if size % 4 == 0]
+        if not self.array.shape[1] and whole:
+            self._allocate(max(whole, key=lambda size: (sizes[size], size)))
+        size = 4 * self.array.shape[1]
+        if set(sizes) == {size} and all(key in values for key in keys):  # as a rule
+            some = np.frombuffer(b"".join([values[key] for key in keys]), dtype=np.float32)
+            self.array[start : start + len(keys)] = some.reshape(len(keys), -1)
+            if np.isfinite(some).all():
+                return
+        for i, key in enumerate(keys, start):
+            value = values.get(key)
+            if value is not None and len(value) == size and _is_finite(value):
+                self.array[i] = np.frombuffer(value, dtype=np.float32)
+            else:
+                self.missing.setdefault(key, []).append(i)
+                if value is not None:
+                    self.damaged.add(key)
+
+    def add(self, values: dict[Any, bytes]) -> None:
+        """Take outputs that were missing."""
+        for key, value in values.items():
+            if not self.array.shape[1]:
+                self._allocate(len(value))
+            if len(value) != 4 * self.array.shape[1]:
+                raise ValueError(
+                    f"The cache has outputs of {self.array.shape[1]} numbers, but the teacher's "
+                    f"have {len(value) // 4}; reset the cache with sklearn_static.clear_cache()."
+                )
+            self.array[self.missing.pop(key)] = np.frombuffer(value, dtype=np.float32)
+
+    def warn_of_damage(self) -> None:
+        """Warn about outputs that the teacher must compute again."""
+        if self.damaged:
+            warn(
+                f"The cache has {len(self.damaged)} damaged outputs of the teacher, which runs "
+                "again for these. If this happens again, sklearn_static.clear_cache() resets the "
+                "cache."
+            )
+
+    def _allocate(self, n_bytes: int) -> None:
+        self.array = np.empty((len(self._keys), n_bytes // 4), dtype=np.float32)
 
 
-def _is_finite(values: bytes) -> bool:
-    is_whole = len(values) % 4 == 0
-    return is_whole and bool(np.isfinite(np.frombuffer(values, dtype=np.float32)).all())
+def _is_finite(value: bytes) -> bool:
+    return bool(np.isfinite(np.frombuffer(value, dtype=np.float32)).all())

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 _LEAST_WEIGHT = 100
 # Directions with a smaller share hold rounding errors only.
 _NO_SHARE = 1e-12
+# Bounds the memory of double precision.
+_VECTORS_AT_ONCE = 4096
 
 
 def check_n_components(n_components: float | None, dimension: int) -> None:
@@ -65,7 +67,7 @@ def check_sif_coefficient(
         )
 
 
-def centered(outputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def centered(outputs: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Subtract the mean of the teacher's outputs.
 
     Parameters
@@ -75,19 +77,20 @@ def centered(outputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
     Returns
     -------
-    centered : ndarray of float64, shape (n_tokens, dimension)
+    centered : ndarray of float32, shape (n_tokens, dimension)
         The centered outputs. The output for a single token is unchanged, as it would become zero.
     """
-    # In float32, the covariance of outputs with a large mean would lose digits.
-    result = outputs.astype(np.float64)
-    if len(result) > 1:
-        result -= result.mean(axis=0)
+    if len(outputs) == 1:
+        return outputs.astype(np.float32)
+    # In float32, the mean of many values would lose digits.
+    mean = outputs.mean(axis=0, dtype=np.float64)
+    result: NDArray[np.float32] = np.subtract(outputs, mean, dtype=np.float64).astype(np.float32)
     return result
 
 
 def pca(
     outputs: NDArray[np.floating[Any]], n_components: float | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Rotate the teacher's outputs onto their principal axes.
 
     Parameters
@@ -100,7 +103,7 @@ def pca(
 
     Returns
     -------
-    scores : ndarray of float64, shape (n_tokens, n_components)
+    scores : ndarray of float32, shape (n_tokens, n_components)
         Coordinates of the centered outputs along the axes. The outputs for n tokens span at most
         n - 1 axes; the coordinates along further ones are zero.
     explained_variance_ratio : ndarray of float64, shape (n_components,)
@@ -109,7 +112,8 @@ def pca(
     vectors = centered(outputs)
     axes, shares = _principal_axes(vectors)
     kept = _n_kept(shares, n_components)
-    scores, shares = vectors @ _with_fixed_signs(axes[:, :kept]), shares[:kept]
+    scores = vectors @ with_fixed_signs(axes[:, :kept]).astype(np.float32)
+    shares = shares[:kept]
     n_spanned = max(len(vectors) - 1, 1)
     scores[:, n_spanned:] = shares[n_spanned:] = 0  # otherwise rounding errors
     return scores, shares
@@ -117,7 +121,8 @@ def pca(
 
 def leading_directions(
     embeddings: NDArray[np.float32],
-    token_outputs: NDArray[np.float64],
+    repeats: NDArray[np.int64],
+    token_outputs: NDArray[np.float32],
     n_components: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Find the directions that hold most of the embeddings' squared length.
@@ -129,7 +134,9 @@ def leading_directions(
     ----------
     embeddings : ndarray of float32, shape (n_documents, dimension)
         The teacher's embeddings, not centered.
-    token_outputs : ndarray of float64, shape (n_tokens, dimension)
+    repeats : ndarray of int64, shape (n_documents,)
+        How often each document was given.
+    token_outputs : ndarray of float32, shape (n_tokens, dimension)
         The teacher's centered output for each token.
     n_components : int, float or None
         Number of directions to keep; a float in (0, 1) keeps the smallest number that holds this
@@ -143,17 +150,19 @@ def leading_directions(
         Share of the embeddings' squared length along each direction; zero along directions that
         the documents do not span.
     """
-    axes, shares = _principal_axes(embeddings.astype(np.float64))
+    axes, shares = _principal_axes(embeddings, repeats)
     shares[shares < _NO_SHARE] = 0
     spanned, rest = np.split(axes, [np.count_nonzero(shares)], axis=1)
-    turned, _ = _principal_axes(token_outputs @ rest)
-    directions = _with_fixed_signs(np.hstack([spanned, rest @ turned]))
+    turned = np.zeros((0, 0))
+    if rest.shape[1]:
+        turned, _ = _principal_axes(token_outputs @ rest.astype(np.float32))
+    directions = with_fixed_signs(np.hstack([spanned, rest @ turned]))
     kept = _n_kept(shares, n_components)
     return directions[:, :kept].astype(np.float32), shares[:kept]
 
 
 def with_unfitted_columns(
-    fitted: NDArray[np.float32], projected: NDArray[np.float64]
+    fitted: NDArray[np.float32], projected: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Append columns for the directions that the documents do not span.
 
@@ -163,7 +172,7 @@ def with_unfitted_columns(
     ----------
     fitted : ndarray of float32, shape (n_rows, n_fitted)
         The rows of tokens, then of bigrams, as fitted to documents.
-    projected : ndarray of float64, shape (n_tokens, n_components)
+    projected : ndarray of float32, shape (n_tokens, n_components)
         The token outputs along the directions of the fitted columns, then along the others.
 
     Returns
@@ -180,16 +189,34 @@ def with_unfitted_columns(
 
 
 def _principal_axes(
-    vectors: NDArray[np.float64],
+    vectors: NDArray[np.float32], repeats: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return all axes, as columns, and the share of the vectors' squared length along each."""
-    squares, axes = np.linalg.eigh(vectors.T @ vectors)
+    gram = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(vectors), _VECTORS_AT_ONCE):
+        some = slice(start, start + _VECTORS_AT_ONCE)
+        wide = vectors[some].astype(np.float64)  # small squares would lose digits
+        if repeats is not None:
+            wide *= np.sqrt(repeats[some, None])
+        gram += wide.T @ wide
+    squares, axes = np.linalg.eigh(gram)
     squares = np.maximum(squares[::-1], 0)
     return axes[:, ::-1], squares / (squares.sum() or 1)
 
 
-def _with_fixed_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make the largest entry of each axis positive, since signs of eigenvectors are arbitrary."""
+def with_fixed_signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make the largest entry of each axis positive, since signs of eigenvectors are arbitrary.
+
+    Parameters
+    ----------
+    axes : ndarray of float64, shape (dimension, n_axes)
+        The axes, as columns.
+
+    Returns
+    -------
+    signed : ndarray of float64, shape (dimension, n_axes)
+        The same axes, some of them multiplied by -1.
+    """
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     signed: NDArray[np.float64] = axes * np.sign(largest)
     return signed

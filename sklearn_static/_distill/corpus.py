@@ -1,9 +1,9 @@
 """The documents given to `fit`, tokenized once."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +15,13 @@ from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams, bigram_keys
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.tokens import Tokens
+from sklearn_static._warnings import warn
 
 _AUTO_LSA_COMPONENTS = 128
-# Number of batches of documents on which the engine is compared with the original tokenizer. Of a
-# giant document, a part is enough: the original tokenizer takes 30 times its memory.
-_TRIED_BATCHES = 10
-_TRIED_CHARACTERS = 100_000
+# Number of documents on which the engine is compared with the original tokenizer, and of their
+# characters. Of a giant document, a part is enough: the original takes 30 times its memory.
+_TRIED_DOCUMENTS = 1000
+_TRIED_CHARACTERS = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,9 @@ class Corpus:
     Attributes
     ----------
     documents : list of str
-        The documents.
+        The documents, without duplicates.
+    repeats : ndarray of int64, shape (n_documents,)
+        How often each was given.
     tokens : Tokens
         All their tokens, as rows of the model's vocabulary.
     kept : ndarray of int, shape (n_tokens,)
@@ -45,9 +48,12 @@ class Corpus:
         Number of LSA features.
     seed : int
         Seed of the order and of the LSA solver.
+    original_share : float
+        Share of the documents that the engine left to the original tokenizer.
     """
 
     documents: list[str]
+    repeats: NDArray[np.int64]
     tokens: Tokens
     kept: NDArray[np.integer[Any]]
     known: Tokens
@@ -55,6 +61,7 @@ class Corpus:
     least: float = 0
     n_lsa: int = 0
     seed: int = 0
+    original_share: float = 0.0
     _counts: dict[Bigrams | None, csr_matrix] = field(default_factory=dict, repr=False)
 
     @property
@@ -128,10 +135,10 @@ def read_corpus(
         The engine's equivalent of the original tokenizer.
     is_used : bool
         Whether anything depends on the documents. Otherwise the engine is compared with the
-        original tokenizer on the first ones, and the corpus is empty, with all tokens.
+        original tokenizer on a sample of them, and the corpus is empty, with all tokens.
     lsa_components : int or "auto"
-        Number of LSA features. "auto" is 128, or the number of documents with an in-vocabulary
-        token if that is smaller.
+        Number of LSA features; at most the number of documents with an in-vocabulary token. "auto"
+        is 128.
     max_length : int or None
         Number of tokens to which `transform` truncates each document; None does not truncate.
     min_df : int or float
@@ -151,26 +158,38 @@ def read_corpus(
     Raises
     ------
     ValueError
-        If no document has an in-vocabulary token, if `min_df` keeps no token, or if fewer documents
-        have a remaining token than `lsa_components`.
+        If no document has an in-vocabulary token, or if `min_df` keeps no token.
+
+    Warns
+    -----
+    UserWarning
+        If `lsa_components` is an int that is reduced.
     """
+    n_before = tokenizer.n_original
+    sample = _sample(documents)
+    tokenizer = checked(tokenizer, sample)
     if not is_used:
-        if tokenizer.composition is not None:
-            tried = list(islice(batches(documents), _TRIED_BATCHES))
-            _, tokenizer = tokenize(documents[: tried[-1].stop], tokenizer)
-        nothing = Tokens.concatenated([])
-        return Corpus([], nothing, np.arange(len(tokenizer.vocabulary)), nothing), tokenizer
-    tokens, tokenizer = tokenize(documents, tokenizer)
+        is_given_up = tokenizer.composition is None
+        share = 1.0 if is_given_up else (tokenizer.n_original - n_before) / len(sample)
+        nobody, nothing = np.zeros(0, dtype=np.int64), Tokens.concatenated([])
+        kept = np.arange(len(tokenizer.vocabulary))
+        return Corpus([], nobody, nothing, kept, nothing, original_share=share), tokenizer
+    n_documents = len(documents)
+    documents, repeats = _distinct(documents)
+    n_before = tokenizer.n_original
+    tokens = tokenize(documents, tokenizer)
+    share = (tokenizer.n_original - n_before) / len(documents)
     known = tokens.in_vocabulary(max_length)
     if not len(known.rows):
         raise ValueError(
             "X has no document with an in-vocabulary token; pass other documents, or a teacher for "
             "their language."
         )
-    least = min_df if isinstance(min_df, int | np.integer) else min_df * len(documents)
+    least = min_df if isinstance(min_df, int | np.integer) else min_df * n_documents
     kept = np.arange(len(tokenizer.vocabulary))
     if least > 0:
-        kept = np.flatnonzero(document_frequencies(count(known, len(kept), None)) >= least)
+        frequencies = document_frequencies(count(known, len(kept), None), repeats)
+        kept = np.flatnonzero(frequencies >= least)
         if not len(kept):
             raise ValueError(f"After pruning by min_df={min_df} no tokens remain; lower min_df.")
         known = tokens.renumbered(kept).in_vocabulary(max_length)
@@ -180,56 +199,74 @@ def read_corpus(
         seed = int(check_random_state(random_state).randint(2**31))
     order = random_order(documents, seed)
     order = order[known.lengths[order] > 0]
-    n_lsa = (
-        min(_AUTO_LSA_COMPONENTS, len(order)) if lsa_components == "auto" else int(lsa_components)
-    )
-    if n_lsa > len(order):
-        raise ValueError(
-            f"lsa_components={n_lsa} must be at most {len(order)}, the number of documents in X "
-            "with an in-vocabulary token; pass more documents or lsa_components='auto'."
-        )
+    repeats = repeats[order]
+    n_lsa = _n_lsa(lsa_components, int(repeats.sum()))
     in_order = [documents[i] for i in order]
     all_known = known is tokens
     tokens = tokens.take(order)
     known = tokens if all_known else known.take(order)
-    return Corpus(in_order, tokens, kept, known, max_length, least, n_lsa, seed), tokenizer
+    corpus = Corpus(
+        in_order, repeats, tokens, kept, known, max_length, least, n_lsa, seed, original_share=share
+    )
+    return corpus, tokenizer
 
 
-def tokenize(documents: list[str], tokenizer: FastTokenizer) -> tuple[Tokens, FastTokenizer]:
-    """Tokenize documents, and give the engine up if it differs from the original tokenizer.
+def _distinct(documents: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return each document once, and how often it was given."""
+    numbers = Counter(documents)
+    if len(numbers) == len(documents):
+        return documents, np.ones(len(documents), dtype=np.int64)
+    return list(numbers), np.fromiter(numbers.values(), np.int64, len(numbers))
+
+
+def _n_lsa(lsa_components: int | Literal["auto"], n_documents: int) -> int:
+    """Return the number of LSA features, which is at most that of the documents."""
+    wanted = _AUTO_LSA_COMPONENTS if lsa_components == "auto" else int(lsa_components)
+    if wanted > n_documents and lsa_components != "auto":
+        # A search that starts with few documents must not fail.
+        warn(
+            f"lsa_components={wanted} is reduced to {n_documents}, the number of documents in X "
+            "with an in-vocabulary token."
+        )
+    return min(wanted, n_documents)
+
+
+def tokenize(documents: list[str], tokenizer: FastTokenizer) -> Tokens:
+    """Tokenize documents in batches, which bounds the memory that this needs."""
+    return Tokens.concatenated(
+        [Tokens(*tokenizer.tokenize(documents[batch]).to_arrays()) for batch in batches(documents)]
+    )
+
+
+def _sample(documents: list[str]) -> list[str]:
+    """Take documents at equal distances, and of long ones the beginning."""
+    sample = documents[:: 1 + len(documents) // _TRIED_DOCUMENTS]
+    longest = _TRIED_CHARACTERS // max(len(sample), 1)
+    return [document[:longest] for document in sample]
+
+
+def checked(tokenizer: FastTokenizer, documents: list[str]) -> FastTokenizer:
+    """Give the engine up if it differs from the original tokenizer.
 
     Parameters
     ----------
-    documents : list of str
-        The documents; both are compared on the first batches.
     tokenizer : FastTokenizer
         The engine's equivalent of the original tokenizer.
+    documents : list of str
+        Documents on which both are compared.
 
     Returns
     -------
-    tokens : Tokens
-        The tokens of all documents.
     tokenizer : FastTokenizer
         The same tokenizer, or one that leaves all documents to the original.
     """
-    parts = []
-    n_left = _TRIED_BATCHES if tokenizer.composition is not None else 0
-    for batch in batches(documents):
-        tokens = Tokens(*tokenizer.tokenize(documents[batch]).to_arrays())
-        if n_left and not _agrees(tokens, documents[batch], tokenizer):
-            return tokenize(documents, FastTokenizer(tokenizer.vocabulary, None))
-        n_left -= n_left > 0
-        parts.append(tokens)
-    return Tokens.concatenated(parts), tokenizer
-
-
-def _agrees(tokens: Tokens, documents: list[str], tokenizer: FastTokenizer) -> bool:
-    """Check whether these tokens of documents are those of the original tokenizer."""
-    if max(map(len, documents)) > _TRIED_CHARACTERS:
-        documents = [document[:_TRIED_CHARACTERS] for document in documents]
-        tokens = Tokens(*tokenizer.tokenize(documents).to_arrays())
+    if tokenizer.composition is None:
+        return tokenizer
+    tokens = tokenize(documents, tokenizer)
     rows, offsets = tokenizer.vocabulary.tokens(documents)
-    return np.array_equal(tokens.rows, rows) and np.array_equal(tokens.offsets, offsets)
+    if np.array_equal(tokens.rows, rows) and np.array_equal(tokens.offsets, offsets):
+        return tokenizer
+    return FastTokenizer(tokenizer.vocabulary, None)
 
 
 def count(tokens: Tokens, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
@@ -258,12 +295,29 @@ def count(tokens: Tokens, n_tokens: int, bigrams: Bigrams | None) -> csr_matrix:
     return counts
 
 
-def document_frequencies(counts: csr_matrix) -> NDArray[np.int64]:
-    """Return the number of documents that contain each row, given the result of `count`."""
-    return np.bincount(counts.indices, minlength=counts.shape[1])
+def document_frequencies(counts: csr_matrix, repeats: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the documents that contain each row.
+
+    Parameters
+    ----------
+    counts : csr_matrix, shape (n_documents, n_rows)
+        The result of `count`.
+    repeats : ndarray of int64, shape (n_documents,)
+        How often each document was given.
+
+    Returns
+    -------
+    frequencies : ndarray of int64, shape (n_rows,)
+        The document frequencies.
+    """
+    frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
+    for number in np.unique(repeats[repeats > 1]):  # few numbers, mostly
+        more = np.bincount(counts[repeats == number].indices, minlength=counts.shape[1])
+        frequencies += (number - 1) * more
+    return frequencies
 
 
-def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:
+def random_order(documents: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Order documents by a seeded hash of each, independently of their given order.
 
     Two sets that share most of their documents then begin with almost the same ones, so that the
@@ -271,7 +325,7 @@ def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:
 
     Parameters
     ----------
-    documents : iterable of str
+    documents : sequence of str
         The documents.
     seed : int
         A seed from 0 to 2**32 - 1.
@@ -282,20 +336,27 @@ def random_order(documents: Iterable[str], seed: int) -> NDArray[np.int64]:
         The places of the documents in the new order.
     """
     key = seed.to_bytes(8, "little")
-    hashed = [
-        (blake2b(document.encode(), digest_size=8, key=key).digest(), document)
-        for document in documents
-    ]
-    return np.array(sorted(range(len(hashed)), key=hashed.__getitem__), dtype=np.int64)
+    digests = (blake2b(text.encode(), digest_size=8, key=key).digest() for text in documents)
+    hashes = np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    if (hashes[order[1:]] == hashes[order[:-1]]).any():  # hardly ever without duplicates
+        order = np.array(
+            sorted(range(len(hashes)), key=lambda i: (hashes[i], documents[i])), dtype=np.int64
+        )
+    return order
 
 
-def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None) -> Bigrams | None:
+def most_frequent_bigrams(
+    tokens: Tokens, repeats: NDArray[np.int64], n_tokens: int, max_bigrams: int | None
+) -> Bigrams | None:
     """Choose the bigrams with the highest document frequency, which must be at least 2.
 
     Parameters
     ----------
     tokens : Tokens
         The documents' tokens, all of which have a row.
+    repeats : ndarray of int64, shape (n_documents,)
+        How often each document was given.
     n_tokens : int
         The number of rows for tokens.
     max_bigrams : int or None
@@ -309,16 +370,17 @@ def most_frequent_bigrams(tokens: Tokens, n_tokens: int, max_bigrams: int | None
     """
     if max_bigrams == 0:
         return None
-    rows = tokens.rows
-    documents = np.repeat(np.arange(tokens.n_documents), tokens.lengths)
+    n_documents = tokens.n_documents
+    documents = np.repeat(np.arange(n_documents), tokens.lengths)
     within = documents[1:] == documents[:-1]
-    keys = bigram_keys(rows, n_tokens)[within]
-    order = np.lexsort((documents[1:][within], keys))
-    keys, documents = keys[order], documents[1:][within][order]
+    # The bigram and the document as one integer, as sorting pairs takes several times as long.
+    found = bigram_keys(tokens.rows, n_tokens)[within] * n_documents + documents[1:][within]
+    found.sort()
     # A document frequency ignores repetitions within a document.
-    new = np.ones(len(keys), dtype=bool)
-    new[1:] = (keys[1:] != keys[:-1]) | (documents[1:] != documents[:-1])
-    distinct, frequencies = np.unique(keys[new], return_counts=True)
-    distinct, frequencies = distinct[frequencies >= 2], frequencies[frequencies >= 2]
+    found = found[np.diff(found, prepend=-1) != 0]
+    keys, documents = np.divmod(found, max(n_documents, 1))
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    frequencies = np.add.reduceat(repeats[documents], starts) if len(starts) else starts
+    distinct, frequencies = keys[starts][frequencies >= 2], frequencies[frequencies >= 2]
     chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_bigrams]]
     return Bigrams(np.stack(np.divmod(chosen, n_tokens), axis=1).astype(np.int32), n_tokens)

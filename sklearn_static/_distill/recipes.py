@@ -18,7 +18,7 @@ from sklearn_static._distill.components import (
 )
 from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
 from sklearn_static._distill.ridge import fit_vectors
-from sklearn_static._distill.targets import column_scales, smoothed
+from sklearn_static._distill.targets import column_scales, smooth
 from sklearn_static._distill.token_vectors import TokenVectors
 from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.table import Quantize, StaticTable
@@ -26,6 +26,7 @@ from sklearn_static._warnings import warn
 
 # Number of tokens that the teacher reads first, to determine its dimension.
 _FIRST_TOKENS = 1024
+_EMBEDDINGS_AT_ONCE = 4096
 
 
 def static_vectors(static: StaticTable, tokens: NDArray[np.integer[Any]]) -> TokenVectors:
@@ -95,7 +96,7 @@ def vocabulary_vectors(
     check_sif_coefficient(sif_coefficient, probabilities, quantize)
     vectors, shares = pca(_token_outputs(teacher, kept, n_components), n_components)
     vectors = _weighted(vectors, probabilities, sif_coefficient)
-    return TokenVectors(kept, vectors.astype(np.float32), explained_variance_ratio=shares)
+    return TokenVectors(kept, vectors, explained_variance_ratio=shares)
 
 
 def corpus_vectors(
@@ -162,21 +163,25 @@ def corpus_vectors(
         )
     token_outputs = centered(_token_outputs(teacher, kept, n_components))
     embeddings = teacher.embeddings(inputs)
-    n_distinct = len(set(corpus.documents))
-    n_read = len(set(corpus.documents[: len(inputs)]))
-    if n_read < n_distinct:
+    n_documents, n_read = len(corpus.documents), len(inputs)
+    if n_read < n_documents:
         warn(
-            f"The teacher read {n_read} of {n_distinct} distinct documents, limited by "
-            f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_distinct - n_read)}."
+            f"The teacher read {n_read} of {n_documents} distinct documents, limited by "
+            f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_documents - n_read)}."
         )
-    directions, shares = leading_directions(embeddings, token_outputs, n_components)
-    bigrams = most_frequent_bigrams(read, n_tokens, max_bigrams)
+    repeats = corpus.repeats[:n_read]
+    directions, shares = leading_directions(embeddings, repeats, token_outputs, n_components)
+    bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams)
     counts = corpus.counts_of(read, bigrams)
     n_fitted = np.count_nonzero(shares)
-    scales = column_scales(shares, len(embeddings))
-    targets = smoothed(embeddings @ directions[:, :n_fitted]) * scales[:n_fitted]
-    start = _weighted(token_outputs @ directions * scales, probabilities, sif_coefficient)
-    vectors = fit_vectors(counts, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha)
+    scales = column_scales(shares, n_read)
+    targets = _projected(embeddings, directions[:, :n_fitted])
+    smooth(targets)
+    targets *= scales[:n_fitted]
+    start = _weighted(token_outputs @ (directions * scales), probabilities, sif_coefficient)
+    vectors = fit_vectors(
+        counts, repeats, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha
+    )
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
     return TokenVectors(kept, vectors, bigrams, shares)
@@ -192,12 +197,24 @@ def _token_outputs(
     return np.concatenate([first, teacher.token_outputs(rest)]) if len(rest) else first
 
 
+def _projected(
+    embeddings: NDArray[np.float32], directions: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Project embeddings onto orthonormal directions, in their own memory."""
+    n_directions = directions.shape[1]
+    for start in range(0, len(embeddings), _EMBEDDINGS_AT_ONCE):
+        some = embeddings[start : start + _EMBEDDINGS_AT_ONCE]
+        some[:, :n_directions] = some @ directions
+    return embeddings[:, :n_directions]
+
+
 def _weighted(
-    vectors: NDArray[np.float64],
+    vectors: NDArray[np.float32],
     probabilities: NDArray[np.float64],
     sif_coefficient: float | None,
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Multiply the vector of each token by its SIF weight."""
     if sif_coefficient is None:
         return vectors
-    return vectors * sif_weights(probabilities, sif_coefficient)[:, None]
+    weights = sif_weights(probabilities, sif_coefficient)[:, None]
+    return np.multiply(vectors, weights, dtype=np.float64).astype(np.float32)

@@ -1,13 +1,13 @@
 """Corpus distillation: fits rows whose sums approximate targets of the documents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix, diags
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeCV
 
 from sklearn_static._warnings import warn
 
@@ -16,12 +16,22 @@ _BIGRAM_WEIGHT = 3**-0.5
 # Candidate penalties of the shared map, relative to the mean diagonal of its Gram matrix: small
 # ones suit many documents, large ones few.
 _MAP_RIDGES = np.logspace(-4, 3, 8)
+# Number of documents in a block of the normal equations, and of those with leave-one-out errors.
+_DOCUMENTS_AT_ONCE = 4096
+# Of a document whose leverage is 1, which the fit reproduces whatever its target is.
+_LEAST_REST = 1e-6
 # Number of the most frequent rows for which the preconditioner solves exactly.
 _EXACT_ROWS = 1024
 _COLUMNS_AT_ONCE = 128
-# Error of the solution relative to its norm.
-_TOLERANCE = 3e-3
-_MAX_ITERATIONS = 1000
+# Up to this number of documents, the problem is solved exactly.
+_FEW_DOCUMENTS = 3000
+# Relative error of the solution in the norm that the problem minimizes. It is estimated from the
+# progress of the last iterations: at least four, and a share of all, since
+# the error lasts if it falls slowly.
+_TOLERANCE = 1e-3
+_DELAY = 4
+_DELAY_SHARE = 8
+_MAX_ITERATIONS = 300
 # A penalty below this share of the largest squared norm of a column needs double precision.
 _SINGLE_PRECISION = 1e-5
 
@@ -30,9 +40,10 @@ _Array = NDArray[np.floating[Any]]
 
 def fit_vectors(
     counts: csr_matrix,
+    repeats: NDArray[np.int64],
     lengths: NDArray[np.int64],
-    outputs: NDArray[np.float64],
-    start: NDArray[np.float64],
+    outputs: NDArray[np.float32],
+    start: NDArray[np.float32],
     targets: NDArray[np.float32],
     alpha: float,
 ) -> NDArray[np.float32]:
@@ -44,20 +55,23 @@ def fit_vectors(
     that occur in no document; eps minimizes the leave-one-out error, so that few documents move
     them little. Each row then gets its own correction,
     ``D = argmin |Z D - (Y - Z c S - Z M B)|^2 + alpha s |D|^2``, where s is the mean squared norm
-    of the token part of Z's rows. The result is ``c S + M B + D``.
+    of the token part of Z's rows. The result is ``c S + M B + D``. The errors of a document that
+    was given several times are counted as often.
 
     Parameters
     ----------
     counts : csr_matrix of float32, shape (n_documents, n_rows)
         How often each row occurs in each document; tokens first, bigrams last.
+    repeats : ndarray of int64, shape (n_documents,)
+        How often each document was given.
     lengths : ndarray of int64, shape (n_documents,)
         The number of tokens of each document.
-    outputs : ndarray of float64, shape (n_tokens, dimension)
+    outputs : ndarray of float32, shape (n_tokens, dimension)
         The teacher's centered output for each token.
-    start : ndarray of float64, shape (n_tokens, n_components)
+    start : ndarray of float32, shape (n_tokens, n_components)
         The outputs along the directions of the targets, scaled like these, with SIF weights.
     targets : ndarray of float32, shape (n_documents, n_components)
-        The teacher's embeddings, smoothed and scaled.
+        The teacher's embeddings, smoothed and scaled; they are overwritten.
     alpha : float
         Strength of the ridge penalty; larger values keep the rows closer to the shared map.
 
@@ -74,39 +88,97 @@ def fit_vectors(
     n_tokens = len(outputs)
     weights = np.ones(counts.shape[1], dtype=np.float32)
     weights[n_tokens:] = _BIGRAM_WEIGHT
-    by_length = diags(np.maximum(lengths, 1) ** -0.5)
-    scaled = (by_length @ counts @ diags(weights)).tocsr().astype(np.float32)
+    roots = np.sqrt(repeats).astype(np.float32)[:, None]
+    by_document = diags((roots[:, 0] / np.maximum(lengths, 1) ** 0.5).astype(np.float32))
+    scaled = (by_document @ counts @ diags(weights)).tocsr()
     tokens = scaled[:, :n_tokens]
-    sums = tokens @ start
-    scale = np.vdot(sums, targets) / (np.vdot(sums, sums) or 1)
-    rest = targets - scale * sums
-    mean_outputs = tokens @ outputs
-    shared_map = _map(mean_outputs, rest)
-    rest = (rest - mean_outputs @ shared_map).astype(np.float32)
-    penalty = alpha * float(tokens.multiply(tokens).sum()) / len(lengths)
-    rows = solve_ridge(scaled, rest, penalty) * weights[:, None]
-    rows[:n_tokens] += scale * start + outputs @ shared_map
+    used = np.flatnonzero(np.bincount(tokens.indices, minlength=n_tokens))
+    tokens = tokens[:, used]
+    if repeats.max() > 1:
+        targets *= roots
+    scale = _scale(tokens, start[used], targets)
+    _subtract(tokens, scale * start[used], targets)
+    shared_map = _shared_map(tokens, outputs[used], targets)
+    moves = outputs @ shared_map
+    _subtract(tokens, moves[used], targets)
+    penalty = alpha * float(np.vdot(tokens.data, tokens.data)) / float(repeats.sum())
+    rows = solve_ridge(scaled, targets, penalty) * weights[:, None]
+    rows[:n_tokens] += scale * start + moves
     return rows
 
 
-def _map(inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the linear map with the least leave-one-out error, shape (n_inputs, n_targets)."""
-    scale = np.vdot(inputs, inputs) / inputs.shape[1] or 1
-    ridge = RidgeCV(scale * _MAP_RIDGES, fit_intercept=False).fit(inputs, targets)
-    coefficients: NDArray[np.float64] = ridge.coef_.reshape(targets.shape[1], -1).T
-    return coefficients
+def _scale(
+    tokens: csr_matrix, start: NDArray[np.float32], targets: NDArray[np.float32]
+) -> np.float32:
+    """Return the factor with which the documents' sums of the start come closest to the targets."""
+    product = square = 0.0
+    for some in _blocks(tokens):
+        sums = tokens[some] @ start
+        product += float(np.vdot(sums, targets[some]))
+        square += float(np.vdot(sums, sums))
+    return np.float32(product / (square or 1))
+
+
+def _subtract(
+    tokens: csr_matrix, vectors: NDArray[np.float32], targets: NDArray[np.float32]
+) -> None:
+    """Subtract the documents' sums of vectors from the targets, in place."""
+    for some in _blocks(tokens):
+        targets[some] -= tokens[some] @ vectors
+
+
+def _blocks(tokens: csr_matrix) -> Iterator[slice]:
+    """Divide the documents, as products with all of them may take hundreds of megabytes."""
+    for first in range(0, tokens.shape[0], _DOCUMENTS_AT_ONCE):
+        yield slice(first, first + _DOCUMENTS_AT_ONCE)
+
+
+def _shared_map(
+    tokens: csr_matrix, outputs: NDArray[np.float32], targets: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Fit the linear map with the least leave-one-out error, shape (n_inputs, n_targets).
+
+    The inputs are the products of tokens and outputs. With h the leverage of a document, the error
+    of its target without it is its error divided by ``1 - h``, so that no fit is repeated.
+    """
+    n_inputs = outputs.shape[1]
+    gram, products = np.zeros((n_inputs, n_inputs)), np.zeros((n_inputs, targets.shape[1]))
+    for some in _blocks(tokens):
+        inputs = (tokens[some] @ outputs).astype(np.float64)
+        gram += inputs.T @ inputs
+        products += inputs.T @ targets[some]
+    squares, axes = np.linalg.eigh(gram)
+    squares = np.maximum(squares, 0)
+    # The documents are in random order, so that the first ones stand for all.
+    targets = targets[:_DOCUMENTS_AT_ONCE]
+    inputs = (tokens[:_DOCUMENTS_AT_ONCE] @ outputs @ axes).astype(np.float32)
+    products = axes.T @ products
+    best, least_error = products, np.inf
+    for ridge in (squares.mean() or 1) * _MAP_RIDGES:
+        shrinkage = 1 / (squares + ridge)
+        coefficients = shrinkage[:, None] * products
+        leverages = inputs**2 @ shrinkage.astype(np.float32)
+        errors = targets - inputs @ coefficients.astype(np.float32)
+        errors /= np.maximum(1 - leverages, _LEAST_REST)[:, None]
+        error = float(np.vdot(errors, errors))
+        if error < least_error:
+            best, least_error = coefficients, error
+    shared_map: NDArray[np.float32] = (axes @ best).astype(np.float32)
+    return shared_map
 
 
 def solve_ridge(
     features: csr_matrix, targets: NDArray[np.float32], penalty: float
 ) -> NDArray[np.float32]:
-    """Minimize ``|Z X - Y|^2 + penalty |X|^2`` by preconditioned conjugate gradients.
+    """Minimize ``|Z X - Y|^2 + penalty |X|^2``.
 
-    By Zipf's law, a few columns are very frequent, which makes the problem ill-conditioned. The
-    preconditioner is the Gram matrix of the most frequent columns, and its diagonal for the
-    others. No eigenvalue of the problem is below `penalty`, so the norm of the gradient divided by
-    `penalty` bounds the error of X. The iteration stops when this bound is at most 0.3% of the norm
-    of X, whatever the penalty.
+    For few documents, the solution is ``Z^T (Z Z^T + penalty I)^-1 Y``. For many, it is found by
+    preconditioned conjugate gradients. By Zipf's law, a few columns are very frequent, which makes
+    the problem ill-conditioned. The preconditioner is the Gram matrix of the most frequent columns,
+    and its diagonal for the others. The error is measured in the norm of the problem,
+    ``sqrt(|Z X|^2 + penalty |X|^2)``, in which the progress of each iteration is known. The
+    iteration stops when that of the last ones together, which is an estimate of the error before
+    them [1]_, is at most 0.1% of the solution.
 
     Parameters
     ----------
@@ -126,6 +198,11 @@ def solve_ridge(
     -----
     sklearn.exceptions.ConvergenceWarning
         If the solution is not accurate enough after the maximum number of iterations.
+
+    References
+    ----------
+    .. [1] Strakos and Tichy (2002), "On error estimation in the conjugate gradient method and why
+       it works in finite precision computations", Electronic Transactions on Numerical Analysis 13.
     """
     solution = np.zeros((features.shape[1], targets.shape[1]), dtype=np.float32)
     squares = np.asarray(features.multiply(features).sum(axis=0)).ravel()
@@ -133,6 +210,9 @@ def solve_ridge(
     squares = squares[used]
     # Outside these bounds, double precision has no significant digits left.
     penalty = float(np.clip(penalty, 1e-13 * squares.max(), 1e7 * squares.max()))
+    if features.shape[0] <= _FEW_DOCUMENTS:
+        solution[used] = _exact(features[:, used].astype(np.float64), targets, penalty)
+        return solution
     precision = np.float32 if penalty > _SINGLE_PRECISION * squares.max() else np.float64
     features = features[:, used].astype(precision)
     apply, precondition = _problem(features, penalty), _preconditioner(features, squares, penalty)
@@ -141,7 +221,7 @@ def solve_ridge(
         columns = slice(start, start + _COLUMNS_AT_ONCE)
         gradient = features.T @ np.ascontiguousarray(targets[:, columns], dtype=precision)
         solution[used, columns], error_of_columns = _conjugate_gradients(
-            apply, precondition, gradient, penalty
+            apply, precondition, gradient
         )
         error = max(error, error_of_columns)
     if error > _TOLERANCE:
@@ -150,6 +230,17 @@ def solve_ridge(
             f"error is up to {error:.1%} of the solution; a larger alpha converges sooner.",
             ConvergenceWarning,
         )
+    return solution
+
+
+def _exact(
+    features: csr_matrix, targets: NDArray[np.float32], penalty: float
+) -> NDArray[np.float64]:
+    """Solve with as many unknowns as there are documents."""
+    gram = (features @ features.T).toarray()
+    gram[np.diag_indices_from(gram)] += penalty
+    factor = cho_factor(gram, lower=True, overwrite_a=True)
+    solution: NDArray[np.float64] = features.T @ cho_solve(factor, targets)
     return solution
 
 
@@ -188,23 +279,24 @@ def _conjugate_gradients(
     apply: Callable[[_Array], _Array],
     precondition: Callable[[_Array], _Array],
     gradient: _Array,
-    penalty: float,
 ) -> tuple[_Array, float]:
-    """Solve for several columns at once; also return the bound of their relative error."""
+    """Solve for several columns at once; also return the estimate of their relative error."""
     solution = np.zeros_like(gradient)
     direction = precondition(gradient)
     step = direction.copy()
     product = _dots(gradient, direction)
     error = np.inf
-    for _ in range(_MAX_ITERATIONS):
+    progress = np.zeros((_MAX_ITERATIONS, gradient.shape[1]))  # squares of the norm of the problem
+    for n in range(_MAX_ITERATIONS):
         image = apply(step)
         # A column may be solved already, or be zero: teachers have dead dimensions.
         size = _quotient(product, _dots(step, image))
         solution += size * step
         gradient -= size * image
-        norms = [np.linalg.norm(array, axis=0) for array in (gradient, solution)]
-        error = float(_quotient(*norms).max()) / penalty
-        if error <= _TOLERANCE:
+        progress[n] = size * product
+        last = progress[max(n + 1 - max(_DELAY, n // _DELAY_SHARE), 0) : n + 1]
+        error = float(np.sqrt(_quotient(last.sum(axis=0), progress.sum(axis=0)).max()))
+        if error <= _TOLERANCE or not product.any():
             break
         direction = precondition(gradient)
         product, before = _dots(gradient, direction), product

@@ -13,14 +13,16 @@ _DOCUMENTS_PER_NEIGHBOR = 20
 _SCALING = 0.1
 # Shares are noisy in a small sample: with this many documents the exponent is half its limit.
 _HALF_AT = 1000
-# Bounds the search for neighbors, so that its time is linear in the number of documents.
+# Bounds of the search for neighbors: of the documents among which it searches, so that its time is
+# linear in their number, and of the dimensions of the distances, which take most of the time.
 _CANDIDATES = 4096
+_DIRECTIONS = 64
 # Relative to the largest share; limits the scale of directions with almost no share.
 _LEAST_SHARE = 1e-3
 
 
-def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move each embedding toward the mean of its nearest neighbors.
+def smooth(embeddings: NDArray[np.float32]) -> None:
+    """Move each embedding toward the mean of its nearest neighbors, in place.
 
     With Y the embeddings and N the mean of the 30 nearest to each, including itself, the
     result is ``0.7 Y + 0.3 N``. Sums of token vectors cannot reproduce what is specific to one
@@ -31,21 +33,19 @@ def smoothed(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     ----------
     embeddings : ndarray of float32, shape (n_documents, n_components)
         The teacher's embeddings along the leading directions, in random order, since neighbors are
-        searched for among the first 4,096.
-
-    Returns
-    -------
-    smoothed : ndarray of float32, shape (n_documents, n_components)
-        The smoothed embeddings.
+        searched for among the first 4,096. The distances are those along the first 64 directions.
     """
-    candidates = embeddings[:_CANDIDATES]
+    candidates = embeddings[:_CANDIDATES].copy()
     n_neighbors = min(_N_NEIGHBORS, len(candidates) // _DOCUMENTS_PER_NEIGHBOR)
     if n_neighbors < 2:
-        return embeddings
-    index = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(candidates)
-    means = index.kneighbors_graph(embeddings).astype(np.float32) @ candidates / n_neighbors
-    result: NDArray[np.float32] = (1 - _SMOOTHING) * embeddings + _SMOOTHING * means
-    return result
+        return
+    index = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute")
+    index.fit(candidates[:, :_DIRECTIONS])
+    for start in range(0, len(embeddings), _CANDIDATES):
+        some = embeddings[start : start + _CANDIDATES]
+        neighbors = index.kneighbors_graph(some[:, :_DIRECTIONS]).astype(np.float32)
+        some *= 1 - _SMOOTHING
+        some += neighbors @ candidates * np.float32(_SMOOTHING / n_neighbors)
 
 
 def column_scales(shares: NDArray[np.float64], n_documents: int) -> NDArray[np.float32]:

@@ -1,11 +1,10 @@
 """Tasks: inputs of the teacher that one process runs while the others leave them to it."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_static._distill.token_store import TOKENS_PER_ENTRY
@@ -48,39 +47,29 @@ class Task:
         return Task(self.place, {key: ids for key, ids in self.inputs.items() if key not in keys})
 
 
-def places_of_tokens(tokens: NDArray[np.integer[Any]]) -> list[Place]:
-    """Assign tokens to tasks: a block of the vocabulary each, whatever tokens are needed."""
-    return [Place(block) for block in (tokens // TOKENS_PER_TASK).tolist()]
+def place_of_token(token: int) -> Place:
+    """Assign a token to a task: a block of the vocabulary, whatever tokens are needed."""
+    return Place(token // TOKENS_PER_TASK)
 
 
-def places_of_documents(inputs: Iterable[NDArray[Any]]) -> list[Place]:
-    """Assign documents to tasks: documents of one length, which need no padding.
+def place_of_document(ids: NDArray[Any]) -> Place:
+    """Assign a document to a task: documents of one length, which need no padding.
 
     The longest ones come first: if memory does not suffice, that shows at once, and the time left
     is not underestimated. A batch holds few long documents, so those of one length are divided by a
     hash into about as many tasks as they need batches.
     """
-    return [Place(-len(ids), crc32(ids.tobytes()) % (1 + len(ids) // 16)) for ids in inputs]
+    return Place(-ids.size, crc32(ids.tobytes()) % (1 + ids.size // 16))
 
 
-def tasks_of(
-    places: Sequence[Place],
-    keys: Sequence[Any],
-    inputs: Sequence[NDArray[Any]] | NDArray[Any],
-    done: Container[Any],
-) -> list[Task]:
-    """Collect the inputs that have no output yet, in the order in which they are run.
+def tasks_of(inputs: Iterable[tuple[Place, Any, NDArray[Any]]]) -> list[Task]:
+    """Collect inputs in the order in which they are run.
 
     Parameters
     ----------
-    places : sequence of Place of length n_inputs
-        The task of each input.
-    keys : sequence of length n_inputs
-        The key of each input's output; duplicates have the same key.
-    inputs : sequence of ndarray of int, each of shape (1, length)
-        The token ids.
-    done : container
-        The keys of the outputs that are there.
+    inputs : iterable of (Place, Any, ndarray of int of shape (1, length))
+        The task of each input, the key of its output, and its token ids; duplicates have the same
+        key.
 
     Returns
     -------
@@ -88,9 +77,8 @@ def tasks_of(
         The tasks.
     """
     found: dict[Place, dict[Any, NDArray[Any]]] = {}
-    for i, key in enumerate(keys):
-        if key not in done:
-            found.setdefault(places[i], {})[key] = inputs[i]
+    for place, key, ids in inputs:
+        found.setdefault(place, {})[key] = ids
     return [Task(place, found[place]) for place in sorted(found)]
 
 

@@ -66,17 +66,21 @@ class TokenVectors:
             return self
         vectors, bigrams = self.vectors, self.bigrams
         if bigrams is None:
-            bigrams = most_frequent_bigrams(corpus.known, len(self.kept), max_bigrams)
+            bigrams = most_frequent_bigrams(
+                corpus.known, corpus.repeats, len(self.kept), max_bigrams
+            )
             n_bigrams = 0 if bigrams is None else len(bigrams)
             vectors = np.pad(vectors, ((0, n_bigrams), (0, 0))) if n_bigrams else vectors
-        vectors = with_lsa_columns(vectors, corpus.counts(bigrams), corpus.n_lsa, corpus.seed)
+        counts = corpus.counts(bigrams)
+        vectors = with_lsa_columns(vectors, counts, corpus.repeats, corpus.n_lsa, corpus.seed)
         return replace(self, vectors=vectors, bigrams=bigrams, n_lsa=corpus.n_lsa)
 
     def pruned(self, corpus: Corpus) -> "TokenVectors":
         """Drop bigrams with a document frequency below the minimum, unlike their tokens."""
         if self.bigrams is None or not corpus.least:
             return self
-        kept = document_frequencies(corpus.counts(self.bigrams)) >= corpus.least
+        counts = corpus.counts(self.bigrams)
+        kept = document_frequencies(counts, corpus.repeats) >= corpus.least
         n_tokens = len(self.kept)
         bigrams = Bigrams(self.bigrams.pairs[kept[n_tokens:]], n_tokens)
         kept[:n_tokens] = True
