@@ -5,7 +5,6 @@ With SKLEARN_STATIC_FULL=1 there are 2,000 of them.
 
 import base64
 import json
-import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TOKENIZERS
+from conftest import FULL, TOKENIZERS
 from teachers import QWEN_PATTERN, awkward_texts, corpus, usable
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordLevelTrainer, WordPieceTrainer
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs the compiled engine, as the portable one asks the original",
 )
 
-N_COMPOSITIONS = 2000 if os.environ.get("SKLEARN_STATIC_FULL") == "1" else 150
+N_COMPOSITIONS = 2000 if FULL else 150
 N_DOCUMENTS = 40
 # Shares of the compositions that the engine has an equivalent of, and of the documents that the
 # original must read for these.
