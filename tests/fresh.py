@@ -64,7 +64,7 @@ def run(code: str, *shadows: Path, needs_torch: bool = False, **environment: str
             text=True,
             env=variables | {"PYTHONPATH": os.pathsep.join(paths)},
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
@@ -76,8 +76,9 @@ def run(code: str, *shadows: Path, needs_torch: bool = False, **environment: str
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
         exit_code = process.stdout.readline().strip()
-        assert exit_code == "0", errors.read_text() if errors.exists() else exit_code
-        return output.read_text()
+        printed, said = (path.read_text() if path.exists() else "" for path in (output, errors))
+        assert exit_code == "0", f"exit code {exit_code}\n{printed}{said}"
+        return printed
 
 
 @cache

@@ -1,4 +1,7 @@
-"""The compiled engine matches the original tokenizer and NumPy on every document."""
+"""The compiled engine matches the original tokenizer and NumPy on every document.
+
+With SKLEARN_STATIC_FULL=1 the tests read all documents of each set instead of a sample.
+"""
 
 import os
 import re
