@@ -417,6 +417,10 @@ def fails(tokenize: Callable[[list[str]], object], document: str) -> str | None:
     return None
 
 
+# Whether the engine has an equivalent, by seed, of those that a test has composed.
+IS_SUPPORTED: dict[int, bool] = {}
+
+
 @pytest.mark.parametrize("seed", range(N_COMPOSITIONS))
 def test_composition(seed):
     rng = Rng(seed)
@@ -424,6 +428,7 @@ def test_composition(seed):
     vocabulary = usable(tokenizer)
     documents = documents_for(rng, added)
     composition = compose(vocabulary.original.state)
+    IS_SUPPORTED[seed] = composition is not None
     fast = FastTokenizer(vocabulary, composition)
     errors = {document: fails(vocabulary.tokens, document) for document in documents}
     known = [document for document in documents if errors[document] is None]
@@ -444,8 +449,8 @@ def test_composition(seed):
 
 @pytest.mark.slow
 def test_most_compositions_are_supported():
-    n_supported = 0
     for seed in range(150):
-        tokenizer, _ = random_tokenizer(Rng(seed))
-        n_supported += compose(usable(tokenizer).original.state) is not None
-    assert n_supported >= SUPPORTED * 150
+        if seed not in IS_SUPPORTED:
+            tokenizer, _ = random_tokenizer(Rng(seed))
+            IS_SUPPORTED[seed] = compose(usable(tokenizer).original.state) is not None
+    assert sum(IS_SUPPORTED[seed] for seed in range(150)) >= SUPPORTED * 150
