@@ -41,7 +41,7 @@ KINDS = ["bert", "roberta", "xlm-roberta", "qwen"]
 SETS = ["banking77", "trec", "sst2", "ag_news_7600", "20newsgroups"]
 # The original tokenizers would take minutes for all documents.
 LONG = {"20newsgroups": 2000}
-# Of each set, documents at this distance; other families have the tokenizers of these.
+# Of each set, documents at this distance. Other families differ from KINDS in special tokens only.
 STEP = 1 if FULL else 4
 
 
