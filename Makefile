@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints
 # Two processes of one thread each: with more threads they only get into each other's way.
 PYTEST := -m pytest --numprocesses=2 --dist=worksteal
 
-.PHONY: help quickstart check test test-lowest fuzz lint docs site bench dist clean
+.PHONY: help quickstart check test test-full test-lowest fuzz lint docs site bench dist clean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +19,10 @@ check: $(VENV)/ready lint  ## Style, types and the fast tests, in about a minute
 
 test: $(VENV)/ready lint  ## All checks and tests
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site" --cov
+
+test-full: $(VENV)/ready  ## The tests that read samples, on all of it
+	SKLEARN_STATIC_FULL=1 OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) \
+		tests/test_compositions.py tests/test_engine.py tests/test_minilm.py tests/test_tokenizers.py
 
 fuzz: $(VENV)/ready  ## Damage 2,000 folders and 2,000 joblib files
 	$(BIN)/python tests/fuzz.py --rounds 2000

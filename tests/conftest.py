@@ -9,13 +9,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
 
 # Tests never touch the user's own cache. The processes of pytest-xdist share one folder.
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
+
+# With SKLEARN_STATIC_FULL=1, tests that read a sample read all.
+FULL = os.environ.get("SKLEARN_STATIC_FULL") == "1"
 
 # Where benchmarks/fetch_tokenizers.py writes.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -27,18 +29,25 @@ TOKENIZERS = Path(
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """A few hundred real documents."""
+    # Here, as the process that only tells those of pytest-xdist what to do has no use for torch.
+    from teachers import corpus
+
     return list(corpus())
 
 
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT as a sentence-transformers folder."""
+    from teachers import save_sentence_transformer
+
     return save_sentence_transformer("bert", tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="session")
 def fitted(bert_folder: Path, texts: list[str]) -> StaticEmbeddingVectorizer:
     """A vectorizer fitted on the tiny BERT; not to be changed."""
+    from teachers import tiny_vectorizer
+
     return tiny_vectorizer(bert_folder).fit(texts)
 
 

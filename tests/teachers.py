@@ -127,11 +127,20 @@ def unigram() -> Tokenizer:
 class Family:
     """A tokenizer and a matching transformer."""
 
-    tokenizer: Callable[[], Tokenizer]
+    train: Callable[[], Tokenizer]
     tokenizer_class: str
     config_class: str
     config: dict[str, object] = field(default_factory=dict)
     special_tokens: dict[str, str] = field(default_factory=dict)
+
+    def tokenizer(self) -> Tokenizer:
+        """Return a tokenizer of its own to each caller; it is trained once."""
+        return Tokenizer.from_str(_trained(self.train))
+
+
+@cache
+def _trained(train: Callable[[], Tokenizer]) -> str:
+    return train().to_str()
 
 
 BERT_TOKENS = {
@@ -384,14 +393,15 @@ def reference_features(
     row_of_id = {int(token_id): row for row, token_id in enumerate(table.vocabulary.token_ids)}
     pairs = [] if table.bigrams is None else table.bigrams.pairs.tolist()
     row_of_pair = {tuple(pair): len(row_of_id) + i for i, pair in enumerate(pairs)}
+    vectors = table.vectors()
     features = np.zeros((len(documents), table.n_components), dtype=np.float32)
     for document, total in zip(documents, features, strict=True):
         ids = table.vocabulary.tokenizer.encode(document, add_special_tokens=False).ids
         tokens = [row_of_id[i] for i in ids[:max_length] if i in row_of_id]
         for i, row in enumerate(tokens):
-            total += table.vectors(np.array([row]))[0]
+            total += vectors[row]
             if i and (tokens[i - 1], row) in row_of_pair:
-                total += table.vectors(np.array([row_of_pair[tokens[i - 1], row]]))[0]
+                total += vectors[row_of_pair[tokens[i - 1], row]]
         divisor = np.linalg.norm(total.astype(np.float64)) if norm == "l2" else len(tokens)
         total *= np.float32(1 / (divisor or 1))
     return features

@@ -14,6 +14,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from fresh import run
 from joblib.externals.loky import get_reusable_executor
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
@@ -153,21 +154,6 @@ class TestTokens:
         assert sorted(batches) == sorted([50, 14] * whole + [rest])
 
     @pytest.mark.slow
-    def test_a_grid_search_runs_each_token_once(self, logged, log, texts):
-        get_reusable_executor().shutdown()
-        logged.set_params(min_df=1)
-        labels = ["list" in text for text in texts]
-        search = GridSearchCV(
-            make_pipeline(logged, LogisticRegression()),
-            {"staticembeddingvectorizer__min_df": [1, 2, 0.05, 0]},
-            cv=3,
-            n_jobs=2,
-        )
-        search.fit(texts, labels)
-        assert set(runs(log).values()) == {1}
-        assert len(runs(log)) == N_TOKENS
-
-    @pytest.mark.slow
     def test_threads_with_other_documents_share_the_work(self, logged, log, texts, monkeypatch):
         monkeypatch.setenv("SECONDS", "0.05")
         vectorizers = [clone(logged).set_params(min_df=1, batch_size=8) for _ in range(4)]
@@ -201,8 +187,11 @@ def test_changed_weights_under_the_same_path_are_noticed(vectorizer, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts):
-    """In two processes, over all candidates and folds; a second search runs nothing."""
+def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts, tmp_path):
+    """In two processes, over all candidates and folds; a second search runs nothing.
+
+    A third, with another cache, is over selections of tokens.
+    """
     get_reusable_executor().shutdown()  # workers of another test do not have the log
     labels = ["list" in text for text in texts]
     search = GridSearchCV(
@@ -221,6 +210,18 @@ def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts
     assert len(once) == N_TOKENS + len(set(texts))
     search.fit(texts, labels)
     assert runs(log) == once
+
+    log.write_text("")
+    logged.set_params(min_df=1, memory=tmp_path / "another")
+    search = GridSearchCV(
+        make_pipeline(logged, LogisticRegression()),
+        {"staticembeddingvectorizer__min_df": [1, 2, 0.05, 0]},
+        cv=3,
+        n_jobs=2,
+    )
+    search.fit(texts, labels)
+    assert set(runs(log).values()) == {1}
+    assert len(runs(log)) == N_TOKENS
 
 
 FIT = """
@@ -386,9 +387,9 @@ with warnings.catch_warnings(record=True) as caught:
                                        memory={str(tmp_path / "cache")!r}).fit(["a"])
 print([str(w.message)[:36] for w in caught], fitted.vectors_.shape)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         expected = f"['The teacher\\'s outputs are not cached'] ({N_TOKENS}, 9)\n"
-        assert done.stdout.replace('"', "'") == expected.replace("\\'", "'"), done.stderr
+        printed = run(code, needs_torch=True)
+        assert printed.replace('"', "'") == expected.replace("\\'", "'")
 
 
 class TestFolder:

@@ -69,7 +69,7 @@ for device in {devices}:
     except ValueError as error:
         print(str(error).replace(chr(10), " "))
 """
-    for device, message in zip(devices, run(code).splitlines(), strict=True):
+    for device, message in zip(devices, run(code, needs_torch=True).splitlines(), strict=True):
         assert message.startswith(
             f"device={device!r} cannot be used; available on this machine: cpu"
         )

@@ -1,7 +1,5 @@
 """One fitted vectorizer, used concurrently."""
 
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -10,6 +8,7 @@ from multiprocessing import get_context
 import joblib
 import numpy as np
 import pytest
+from fresh import run
 from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -135,6 +134,7 @@ def test_n_jobs_does_not_change_features(vectorizer, expected, texts):
 
 WITHOUT_EXTENSION = """
 import sys, warnings, joblib
+warnings.simplefilter("error")
 class WithoutExtension:
     def find_spec(self, name, path=None, target=None):
         if name == "sklearn_static._serve.engine":
@@ -142,22 +142,14 @@ class WithoutExtension:
 sys.meta_path.insert(0, WithoutExtension())
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    vectorizer = joblib.load(sys.argv[1])
+    vectorizer = joblib.load(MODEL)
 print([str(w.message).split(":")[0] for w in caught])
 print(vectorizer.transform(["the value of it", "é"]).sum().item())
 """
 
 
 def test_without_the_extension(path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_EXTENSION, path],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
-    assert done.returncode == 0, done.stderr
-    warned, total = done.stdout.splitlines()
+    warned, total = run(f"MODEL = {path!r}\n{WITHOUT_EXTENSION}").splitlines()
     assert warned == "['The compiled extension of sklearn-static is missing']"
     assert float(total) == joblib.load(path).transform(["the value of it", "é"]).sum().item()
 

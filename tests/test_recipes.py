@@ -99,8 +99,8 @@ class TestEmbeddings:
     @pytest.mark.minilm
     def test_of_real_documents_by_the_real_teacher(self, minilm_path, dataset):
         texts = (
-            dataset("banking77").train_documents[:150]
-            + dataset("20newsgroups").train_documents[:50]
+            dataset("banking77").train_documents[:100]
+            + dataset("20newsgroups").train_documents[:15]
         )
         self.check(minilm_path, texts)
 

@@ -253,7 +253,7 @@ class TestErrors:
 
 @pytest.mark.slow
 class TestHub:
-    """A model in the Hub's own cache layout, read offline in a fresh interpreter."""
+    """A model in the Hub's own cache layout, read offline in a process of its own."""
 
     def load_offline(self, cache: Path) -> str:
         code = """
@@ -263,7 +263,7 @@ from sklearn_static._distill.teacher import load_teacher
 folder = read_teacher_files(Source("org/tiny", None, False, True), "auto")
 print(load_teacher(folder.encoder, "cpu").pooling)
 """
-        return run_code(code, HF_HUB_CACHE=str(cache))
+        return run_code(code, needs_torch=True, HF_HUB_CACHE=str(cache))
 
     def test_sentence_transformer(self, snapshot, tmp_path):
         save_sentence_transformer("bert", snapshot, pooling={"pooling_mode": "max"})

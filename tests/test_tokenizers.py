@@ -7,7 +7,6 @@ With SKLEARN_STATIC_FULL=1 the tests read all documents instead of a sample.
 
 import gzip
 import json
-import os
 import random
 import time
 import unicodedata
@@ -17,7 +16,7 @@ from functools import cache, cached_property
 
 import numpy as np
 import pytest
-from conftest import TOKENIZERS
+from conftest import FULL, TOKENIZERS
 from corpora import DATA
 from teachers import usable
 from tokenizers import Tokenizer
@@ -42,7 +41,6 @@ NAMES = [
     *("gemini", "gemma3", "gpt35turbo", "gpt4o", "gptoss", "deepseek_v3", "claude"),
     *("mistral", "mistral_v3", "tekken"),
 ]
-FULL = os.environ.get("SKLEARN_STATIC_FULL") == "1"
 # Number of characters of each set that are read without SKLEARN_STATIC_FULL.
 SAMPLE = 12_000
 LONG_SETS = {"20newsgroups": 2000}  # the original tokenizers would take minutes for all
