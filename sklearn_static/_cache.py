@@ -20,6 +20,8 @@ _LIMIT_VARIABLE = "SKLEARN_STATIC_CACHE_MB"
 _DEFAULT_LIMIT = 2048.0  # MB
 # Share of the limit that is kept when it is exceeded, so that it is not exceeded again at once.
 _KEPT_SHARE = 0.8
+# Size of the file relative to the values in it.
+_OVERHEAD = 1.1
 _FILE = "outputs.sqlite"
 _KEYS_PER_QUERY = 900  # older versions of SQLite allow 999
 _SECONDS_TO_WAIT = 60.0  # for another process's transaction
@@ -172,6 +174,34 @@ class Store:
     def lasts(self) -> bool:
         """Whether the values outlive this object."""
         return self._folder is not None
+
+    def is_too_small(self, n_bytes: int) -> bool:
+        """Warn if values that are needed together do not fit.
+
+        Parameters
+        ----------
+        n_bytes : int
+            The size of the values.
+
+        Returns
+        -------
+        is_too_small : bool
+            Whether a warning was issued.
+
+        Warns
+        -----
+        UserWarning
+            If the cache evicts some of them before they are needed again.
+        """
+        if not self.lasts or n_bytes * _OVERHEAD <= self._limit:
+            return False
+        warn(
+            f"The cache is limited to {self._limit / 1e6:.3g} MB, but this fit needs about "
+            f"{n_bytes * _OVERHEAD / 1e6:.3g} MB of the teacher's outputs: some are evicted, and "
+            "the teacher runs again for these at the next fit. Set the environment variable "
+            f"{_LIMIT_VARIABLE} to a larger number of megabytes."
+        )
+        return True
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Look values up.

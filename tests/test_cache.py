@@ -489,9 +489,15 @@ class TestStore:
             vectorizer.fit(["a"])
 
     @pytest.mark.slow
-    def test_a_limit_below_a_single_value(self, monkeypatch, logged, log, texts):
-        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", "0.0001")
-        logged.set_params(distill_on="corpus").fit(texts)
+    @pytest.mark.parametrize("limit", ["0.0001", "0.02"])
+    def test_a_limit_below_what_a_fit_needs(self, limit, monkeypatch, logged, log, texts):
+        monkeypatch.setenv("SKLEARN_STATIC_CACHE_MB", limit)
+        message = (
+            f"The cache is limited to {float(limit):.3g} MB, but this fit needs about .* MB of"
+        )
+        with pytest.warns(UserWarning, match=message) as caught:
+            logged.set_params(distill_on="corpus").fit(texts)
+        assert len(caught) == 1
         assert set(runs(log).values()) == {1}
 
 

@@ -147,6 +147,8 @@ class CachedTeacher:
         self._memory = memory if is_other else None
         self._n_run = 0
         self._seconds_run = 0.0
+        self._n_bytes = 0  # of all outputs that were asked for
+        self._has_warned = False  # that the cache is too small for these
 
     @cached_property
     def tokenizer(self) -> FastTokenizer:
@@ -301,6 +303,9 @@ class CachedTeacher:
                     "fit again runs the teacher on the others only."
                 )
             raise
+        self._n_bytes += outputs.array.nbytes
+        if tasks and not self._has_warned:
+            self._has_warned = self._store.is_too_small(self._n_bytes)
         return outputs.array
 
     def _run_all(
