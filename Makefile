@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints
 # Two processes of one thread each: with more threads they only get into each other's way.
 PYTEST := -m pytest --numprocesses=2 --dist=worksteal
 
-.PHONY: help quickstart check test test-full test-lowest fuzz lint docs site bench dist clean
+.PHONY: help quickstart check test test-full test-lowest clients fuzz lint docs site bench dist clean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,14 +15,24 @@ quickstart: $(VENV)/ready  ## Run the first example
 	$(BIN)/python examples/quickstart.py
 
 check: $(VENV)/ready lint  ## Style, types and the fast tests, in about a minute
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not (slow or cluster or minilm or peers or site)"
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not (slow or cluster or minilm or peers or site or clients)"
 
 test: $(VENV)/ready lint  ## All checks and tests
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site" --cov
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site and not clients" --cov
 
 test-full: $(VENV)/ready  ## The tests that read samples, on all of it
 	SKLEARN_STATIC_FULL=1 OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) \
 		tests/test_compositions.py tests/test_engine.py tests/test_minilm.py tests/test_tokenizers.py
+
+# In an environment of its own, as mlflow does not allow all versions of constraints.txt.
+clients: .venv-clients/ready  ## The tests with skrub, mlflow, BERTopic and imbalanced-learn
+	.venv-clients/bin/python -m pytest -m clients tests/test_clients.py
+
+.venv-clients/ready: pyproject.toml $(ENGINE)
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet -c constraints.txt torch
+	.venv-clients/bin/pip install --quiet -e ".[distill]" --group test --group clients
+	touch $@
 
 fuzz: $(VENV)/ready  ## Damage 2,000 folders and 2,000 joblib files
 	$(BIN)/python tests/fuzz.py --rounds 2000
@@ -46,7 +56,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(ENGINE)
 
 # torch is newer than its lower bound: constraints-lowest.txt says why.
 test-lowest: .venv-lowest/ready  ## The tests with the oldest supported versions
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) -m "not peers and not site"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) -m "not peers and not site and not clients"
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt $(ENGINE)
 	$(PYTHON) -m venv .venv-lowest
@@ -82,5 +92,5 @@ dist: $(VENV)/ready  ## Build the wheel and the source distribution and check th
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:  ## Remove what was built
-	rm -rf $(VENV) .venv-lowest build dist docs/_build docs/auto_examples docs/generated
+	rm -rf $(VENV) .venv-lowest .venv-clients build dist docs/_build docs/auto_examples docs/generated
 	rm -f sklearn_static/_serve/engine.cpp sklearn_static/_serve/engine.*.so

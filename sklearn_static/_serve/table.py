@@ -128,15 +128,16 @@ class StaticTable:
             scales = np.where(largest > _SMALLEST_INT8, largest / 127, 1).astype(np.float32)
             codes = np.rint(vectors / scales[:, None]).astype(np.int8)
             return cls(tokenizer, codes, scales, bigrams)
-        if peak > np.finfo(np.float16).max:
+        half = np.finfo(np.float16)
+        if peak > float(half.max):
             raise ValueError(
-                f"quantize='float16' holds values up to {np.finfo(np.float16).max:.0f}, but the "
-                f"token vectors reach {peak:.6g}; use quantize='int8' or None."
+                f"quantize='float16' holds values up to {half.max:.0f}, but the token vectors "
+                f"reach {peak:.6g}; use quantize='int8' or None."
             )
-        if 0 < peak < np.finfo(np.float16).smallest_normal:
+        if 0 < peak < float(half.smallest_normal):
             raise ValueError(
-                f"quantize='float16' holds values from {np.finfo(np.float16).smallest_normal:.1g}, "
-                f"but the token vectors reach only {peak:.3g}; use quantize='int8' or None."
+                f"quantize='float16' holds values from {half.smallest_normal:.1g}, but the token "
+                f"vectors reach only {peak:.3g}; use quantize='int8' or None."
             )
         return cls(tokenizer, vectors.astype(np.float16), None, bigrams)
 
