@@ -9,6 +9,7 @@ from sklearn_static._distill.corpus import (
     document_frequencies,
     most_frequent_bigrams,
     random_order,
+    read_corpus,
     tokenize,
 )
 from sklearn_static._serve.tokens import Tokens
@@ -112,3 +113,21 @@ def test_order_of_two_documents_does_not_depend_on_the_others(texts):
     assert whole != in_order(distinct, 4)
     part = in_order(distinct[20:], 3)
     assert part == [text for text in whole if text in distinct[20:]]
+
+
+def test_documents_given_several_times_are_kept_once(texts):
+    documents = sorted(set(texts))
+    corpus, _ = read_corpus(
+        [*documents, *documents[:10] * 49],
+        engine(usable(wordpiece())),
+        is_used=True,
+        lsa_components="auto",
+        max_length=None,
+        min_df=0,
+        random_state=0,
+    )
+    assert sorted(corpus.documents) == documents
+    assert corpus.counts(None).shape[0] == len(documents)
+    often = {text for text, n in zip(corpus.documents, corpus.repeats, strict=True) if n == 50}
+    assert often == set(documents[:10])
+    assert corpus.repeats.sum() == len(documents) + 490

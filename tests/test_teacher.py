@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from teachers import (
     write_json,
 )
 
+from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.teacher import Teacher, load_teacher
 from sklearn_static._distill.teacher_files import TeacherFiles, read_teacher_files
@@ -281,3 +283,22 @@ print(load_teacher(folder.encoder, "cpu").pooling)
         known_missing.parent.mkdir(parents=True)
         known_missing.touch()
         assert self.load_offline(tmp_path) == "('mean',)\n"
+
+
+def test_a_class_of_its_own_that_does_not_tell_its_embeddings(tmp_path, texts, monkeypatch):
+    """They are asked for only to check the ids of the tokenizer."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = save_sentence_transformer("bert", tmp_path / "teacher")
+    plain = StaticEmbeddingVectorizer(folder, n_components=8, memory=None).fit(texts)
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | {"auto_map": {"AutoModel": "silent.SilentBert"}})
+    (folder / "silent.py").write_text(
+        "from transformers import BertModel\n\n\n"
+        "class SilentBert(BertModel):\n"
+        "    def get_input_embeddings(self):\n"
+        "        raise NotImplementedError\n"
+    )
+    fitted = StaticEmbeddingVectorizer(
+        folder, n_components=8, memory=None, trust_remote_code=True
+    ).fit(texts)
+    np.testing.assert_allclose(fitted.transform(texts), plain.transform(texts), atol=1e-5)
