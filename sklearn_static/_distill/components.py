@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 # The entries of a teacher's outputs are about as large as the inverse of this number.
 _LEAST_WEIGHT = 100
@@ -193,8 +194,7 @@ def _principal_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return all axes, as columns, and the share of the vectors' squared length along each."""
     gram = np.zeros((vectors.shape[1], vectors.shape[1]))
-    for start in range(0, len(vectors), _VECTORS_AT_ONCE):
-        some = slice(start, start + _VECTORS_AT_ONCE)
+    for some in gen_batches(len(vectors), _VECTORS_AT_ONCE):
         wide = vectors[some].astype(np.float64)  # small squares would lose digits
         if repeats is not None:
             wide *= np.sqrt(repeats[some, None])

@@ -310,10 +310,7 @@ def document_frequencies(counts: csr_matrix, repeats: NDArray[np.int64]) -> NDAr
     frequencies : ndarray of int64, shape (n_rows,)
         The document frequencies.
     """
-    frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
-    for number in np.unique(repeats[repeats > 1]):  # few numbers, mostly
-        more = np.bincount(counts[repeats == number].indices, minlength=counts.shape[1])
-        frequencies += (number - 1) * more
+    frequencies: NDArray[np.int64] = counts.astype(bool).T @ repeats
     return frequencies
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from sklearn.utils import gen_batches
 
 from sklearn_static._distill.components import with_fixed_signs
 from sklearn_static._distill.corpus import document_frequencies
@@ -135,8 +136,8 @@ def _products(
     matrix: csr_matrix, dense: NDArray[np.float32]
 ) -> Iterator[tuple[csr_matrix, NDArray[np.float32]]]:
     """Multiply parts of a matrix, of bounded size, by a dense one."""
-    for start in range(0, matrix.shape[0], _DOCUMENTS_AT_ONCE):
-        part = matrix[start : start + _DOCUMENTS_AT_ONCE]
+    for some in gen_batches(matrix.shape[0], _DOCUMENTS_AT_ONCE):
+        part = matrix[some]
         yield part, part @ dense
 
 

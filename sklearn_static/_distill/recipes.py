@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.components import (
@@ -202,9 +203,8 @@ def _projected(
 ) -> NDArray[np.float32]:
     """Project embeddings onto orthonormal directions, in their own memory."""
     n_directions = directions.shape[1]
-    for start in range(0, len(embeddings), _EMBEDDINGS_AT_ONCE):
-        some = embeddings[start : start + _EMBEDDINGS_AT_ONCE]
-        some[:, :n_directions] = some @ directions
+    for some in gen_batches(len(embeddings), _EMBEDDINGS_AT_ONCE):
+        embeddings[some, :n_directions] = embeddings[some] @ directions
     return embeddings[:, :n_directions]
 
 

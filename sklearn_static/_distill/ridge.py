@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix, diags
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
 
 from sklearn_static._warnings import warn
 
@@ -88,14 +89,14 @@ def fit_vectors(
     n_tokens = len(outputs)
     weights = np.ones(counts.shape[1], dtype=np.float32)
     weights[n_tokens:] = _BIGRAM_WEIGHT
-    roots = np.sqrt(repeats).astype(np.float32)[:, None]
-    by_document = diags((roots[:, 0] / np.maximum(lengths, 1) ** 0.5).astype(np.float32))
+    roots = np.sqrt(repeats).astype(np.float32)
+    by_document = diags((roots / np.maximum(lengths, 1) ** 0.5).astype(np.float32))
     scaled = (by_document @ counts @ diags(weights)).tocsr()
     tokens = scaled[:, :n_tokens]
     used = np.flatnonzero(np.bincount(tokens.indices, minlength=n_tokens))
     tokens = tokens[:, used]
     if repeats.max() > 1:
-        targets *= roots
+        targets *= roots[:, None]
     scale = _scale(tokens, start[used], targets)
     _subtract(tokens, scale * start[used], targets)
     shared_map = _shared_map(tokens, outputs[used], targets)
@@ -129,8 +130,7 @@ def _subtract(
 
 def _blocks(tokens: csr_matrix) -> Iterator[slice]:
     """Divide the documents, as products with all of them may take hundreds of megabytes."""
-    for first in range(0, tokens.shape[0], _DOCUMENTS_AT_ONCE):
-        yield slice(first, first + _DOCUMENTS_AT_ONCE)
+    yield from gen_batches(tokens.shape[0], _DOCUMENTS_AT_ONCE)
 
 
 def _shared_map(
@@ -217,8 +217,7 @@ def solve_ridge(
     features = features[:, used].astype(precision)
     apply, precondition = _problem(features, penalty), _preconditioner(features, squares, penalty)
     error = 0.0
-    for start in range(0, targets.shape[1], _COLUMNS_AT_ONCE):
-        columns = slice(start, start + _COLUMNS_AT_ONCE)
+    for columns in gen_batches(targets.shape[1], _COLUMNS_AT_ONCE):
         gradient = features.T @ np.ascontiguousarray(targets[:, columns], dtype=precision)
         solution[used, columns], error_of_columns = _conjugate_gradients(
             apply, precondition, gradient

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import gen_batches
 
 # Chosen on held-out documents (benchmarks/README.md). More smoothing and less scaling would
 # improve classifiers with few labels further, at the cost of similarity on other documents.
@@ -41,8 +42,8 @@ def smooth(embeddings: NDArray[np.float32]) -> None:
         return
     index = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute")
     index.fit(candidates[:, :_DIRECTIONS])
-    for start in range(0, len(embeddings), _CANDIDATES):
-        some = embeddings[start : start + _CANDIDATES]
+    for batch in gen_batches(len(embeddings), _CANDIDATES):
+        some = embeddings[batch]
         neighbors = index.kneighbors_graph(some[:, :_DIRECTIONS]).astype(np.float32)
         some *= 1 - _SMOOTHING
         some += neighbors @ candidates * np.float32(_SMOOTHING / n_neighbors)

@@ -28,7 +28,7 @@ from sklearn_static._formats.settings import Settings
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, composition_of
 from sklearn_static._serve.original import Original, token_ids, unknown_id
-from sklearn_static._serve.table import Norm, StaticTable
+from sklearn_static._serve.table import LARGEST, Norm, StaticTable
 from sklearn_static._serve.vocabulary import Vocabulary
 from sklearn_static._warnings import warn
 
@@ -43,8 +43,6 @@ _DEFAULT_MAX_LENGTH = 512
 # The classifier of a StaticModelPipeline of model2vec, in its current and its older format.
 _CLASSIFIERS = ("head.safetensors", "pipeline.skops")
 _ROWS_AT_ONCE = 4096
-# With larger values, sums and squares would overflow in single precision.
-_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -313,10 +311,10 @@ def _read_tensors(
     # Without a copy of the magnitudes.
     ends = [float(part) for array in (stored, scales) for part in (array.min(), array.max())]
     largest = np.abs(ends).max()
-    if not largest <= _LARGEST:
+    if not largest <= LARGEST:
         raise ValueError(
             f"{file}: {name} has values that are not finite or too large: the magnitude {largest} "
-            f"must be at most {_LARGEST:g}; save the model again from finite vectors."
+            f"must be at most {LARGEST:g}; save the model again from finite vectors."
         )
     if is_int8:
         return stored, scales.astype(np.float32), kept
