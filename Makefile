@@ -30,6 +30,7 @@ clients: .venv-clients/ready  ## The tests with skrub, mlflow, BERTopic and imba
 
 .venv-clients/ready: pyproject.toml $(ENGINE)
 	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet -c constraints.txt pip
 	.venv-clients/bin/pip install --quiet -c constraints.txt torch
 	.venv-clients/bin/pip install --quiet -e ".[distill]" --group test --group clients
 	touch $@
