@@ -202,10 +202,13 @@ def _projected(
     embeddings: NDArray[np.float32], directions: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Project embeddings onto orthonormal directions, in their own memory."""
-    n_directions = directions.shape[1]
-    for some in gen_batches(len(embeddings), _EMBEDDINGS_AT_ONCE):
-        embeddings[some, :n_directions] = embeddings[some] @ directions
-    return embeddings[:, :n_directions]
+    n_documents, n_directions = len(embeddings), directions.shape[1]
+    # Never longer than what was read, which is in front of what is still to be read.
+    projected = embeddings.reshape(-1)[: n_documents * n_directions]
+    projected = projected.reshape(n_documents, n_directions)
+    for some in gen_batches(n_documents, _EMBEDDINGS_AT_ONCE):
+        projected[some] = embeddings[some] @ directions
+    return projected
 
 
 def _weighted(
