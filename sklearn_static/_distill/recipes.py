@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.components import (
@@ -27,7 +26,6 @@ from sklearn_static._warnings import warn
 
 # Number of tokens that the teacher reads first, to determine its dimension.
 _FIRST_TOKENS = 1024
-_EMBEDDINGS_AT_ONCE = 4096
 
 
 def static_vectors(static: StaticTable, tokens: NDArray[np.integer[Any]]) -> TokenVectors:
@@ -176,7 +174,8 @@ def corpus_vectors(
     counts = corpus.counts_of(read, bigrams)
     n_fitted = np.count_nonzero(shares)
     scales = column_scales(shares, n_read)
-    targets = _projected(embeddings, directions[:, :n_fitted])
+    targets = embeddings @ directions[:, :n_fitted]
+    del embeddings, inputs  # may take hundreds of megabytes
     smooth(targets)
     targets *= scales[:n_fitted]
     start = _weighted(token_outputs @ (directions * scales), probabilities, sif_coefficient)
@@ -196,19 +195,6 @@ def _token_outputs(
     check_n_components(n_components, first.shape[1])
     rest = kept[_FIRST_TOKENS:]
     return np.concatenate([first, teacher.token_outputs(rest)]) if len(rest) else first
-
-
-def _projected(
-    embeddings: NDArray[np.float32], directions: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Project embeddings onto orthonormal directions, in their own memory."""
-    n_documents, n_directions = len(embeddings), directions.shape[1]
-    # Never longer than what was read, which is in front of what is still to be read.
-    projected = embeddings.reshape(-1)[: n_documents * n_directions]
-    projected = projected.reshape(n_documents, n_directions)
-    for some in gen_batches(n_documents, _EMBEDDINGS_AT_ONCE):
-        projected[some] = embeddings[some] @ directions
-    return projected
 
 
 def _weighted(
