@@ -47,9 +47,8 @@ def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
     """What the teacher gives for documents."""
     source = Source(str(folder), None, False, True)
     teacher = CachedTeacher(source, "auto", memory=None, device="cpu", batch_size=8, progress=False)
-    return teacher.embeddings(
-        teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
-    )
+    inputs = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
+    return teacher.embeddings(inputs)[0]
 
 
 class TestEmbeddings:

@@ -17,6 +17,7 @@ from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.inputs import Inputs
 from sklearn_static._distill.requirements import import_for_fit, teacher_versions
+from sklearn_static._distill.states import StateSums, dimension_of, packed_size, unpack
 from sklearn_static._distill.tasks import (
     TOKENS_PER_TASK,
     Place,
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
 _KEYS_AT_ONCE = 64 * TOKENS_PER_ENTRY
 # Part of every key; to be incremented when the same input would result in another output, or when
 # it is stored in another way.
-_VERSION = 2
+_VERSION = 3
+# Poolings for which an output is the mean of the states of the tokens.
+_POOLING_WITH_STATES = ("mean",)
 
 
 class _Values(Protocol):
@@ -66,13 +69,15 @@ class _Request:
     arrays : sequence of ndarray of int
         The token ids of each input.
     keys : list
-        The key of each input in `values`; duplicates have the same key.
+        The key of each input in `values`.
     place_of : callable
         Returns the task of an input, given its key and its token ids.
     values : Store or TokenStore
         Where the outputs are stored.
     n_at_once : int
         Number of inputs up to which tasks are run together.
+    with_states : bool
+        Whether the outputs are stored with the states of the tokens.
     """
 
     title: str
@@ -81,6 +86,7 @@ class _Request:
     place_of: Callable[[Any, NDArray[Any]], Place]
     values: _Values
     n_at_once: int
+    with_states: bool = False
 
 
 class CachedTeacher:
@@ -182,7 +188,7 @@ class CachedTeacher:
             self._token_store,
             max(TOKENS_PER_TASK, self._batch_size),
         )
-        return self._run(request)
+        return self._run(request)[0]
 
     @cached_property
     def _token_ids(self) -> NDArray[np.int64]:
@@ -217,7 +223,9 @@ class CachedTeacher:
         """
         return self._inputs.of_documents(corpus, max_tokens)
 
-    def embeddings(self, inputs: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    def embeddings(
+        self, inputs: Sequence[NDArray[np.int32]]
+    ) -> tuple[NDArray[np.float32], StateSums | None]:
         """Run the teacher on documents.
 
         Parameters
@@ -229,26 +237,34 @@ class CachedTeacher:
         -------
         embeddings : ndarray of float32, shape (n_documents, dimension)
             The outputs, scaled to unit length.
+        states : StateSums or None
+            The states of the tokens in different inputs, each input scaled likewise; None if the
+            embedding is not their mean.
         """
         self._n_run, self._seconds_run = 0, 0.0
-        arrays = [ids[None] for ids in inputs]
-        keys = [self._key(ids) for ids in arrays]
-        outputs = self._run(
+        keys = [self._key(ids[None]) for ids in inputs]
+        arrays = {key: ids[None] for key, ids in zip(keys, inputs, strict=True)}
+        outputs, states = self._run(
             _Request(
                 "Teacher, documents",
-                arrays,
-                keys,
+                list(arrays.values()),
+                list(arrays),
                 lambda _, ids: place_of_document(ids),
                 self._store,
                 1,
+                self._encoder.pooling == _POOLING_WITH_STATES,
             )
         )
-        # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
-        embeddings = outputs if self._memory is None else outputs.copy()
+        if len(arrays) < len(keys):
+            place = {key: i for i, key in enumerate(arrays)}
+            embeddings = outputs[[place[key] for key in keys]]
+        else:
+            # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
+            embeddings = outputs if self._memory is None else outputs.copy()
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         lengths[lengths == 0] = 1
         embeddings /= lengths
-        return embeddings
+        return embeddings, states
 
     def duration(self, n_documents: int) -> str:
         """Estimate the time for further documents from the documents that were run.
@@ -269,44 +285,45 @@ class CachedTeacher:
         span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
         return f"; the others would take about {span}"
 
-    def _run(self, request: _Request) -> NDArray[np.float32]:
+    def _run(self, request: _Request) -> tuple[NDArray[np.float32], StateSums | None]:
         if self._memory is None:
             return self._gather(request)
 
         # The arguments are exactly what the result depends on, since the method `cache` of another
         # object may not have the option to ignore some of them.
-        def gather(fingerprint: str, arrays: Any) -> NDArray[np.float32]:
+        def gather(fingerprint: str, arrays: Any) -> tuple[NDArray[np.float32], StateSums | None]:
             return self._gather(request)
 
-        outputs: NDArray[np.float32] = self._memory.cache(gather)(self._fingerprint, request.arrays)
-        return outputs
+        result: tuple[NDArray[np.float32], StateSums | None] = self._memory.cache(gather)(
+            self._fingerprint, request.arrays
+        )
+        return result
 
-    def _gather(self, request: _Request) -> NDArray[np.float32]:
-        outputs = _Outputs(request.keys)
+    def _gather(self, request: _Request) -> tuple[NDArray[np.float32], StateSums | None]:
+        outputs = _Outputs(request)
         for start in range(0, len(request.keys), _KEYS_AT_ONCE):
             some = request.keys[start : start + _KEYS_AT_ONCE]
-            outputs.fill(start, request.values.get(list(dict.fromkeys(some))))
+            outputs.fill(start, request.values.get(some))
         outputs.warn_of_damage()
         arrays, place_of = request.arrays, request.place_of
         missing = outputs.missing.items()
-        tasks = tasks_of((place_of(key, arrays[i[0]]), key, arrays[i[0]]) for key, i in missing)
-        n_distinct = len(set(request.keys)) if tasks else 0
+        tasks = tasks_of((place_of(key, arrays[i]), key, arrays[i]) for key, i in missing)
         try:
             with closing(self._run_all(tasks, outputs.damaged, request)) as parts:
                 for new in parts:
                     outputs.add(new)
         except Exception as error:
-            n_cached = n_distinct - len(outputs.missing)
+            n_cached = len(request.keys) - len(outputs.missing)
             if n_cached and self._store.lasts:
                 error.add_note(
-                    f"The cache has {n_cached} of the {n_distinct} outputs; calling "
+                    f"The cache has {n_cached} of the {len(request.keys)} outputs; calling "
                     "fit again runs the teacher on the others only."
                 )
             raise
-        self._n_bytes += outputs.array.nbytes
+        self._n_bytes += outputs.n_bytes
         if tasks and not self._has_warned:
             self._has_warned = self._store.is_too_small(self._n_bytes)
-        return outputs.array
+        return outputs.array, outputs.states
 
     def _run_all(
         self, tasks: list[Task], damaged: set[Any], request: _Request
@@ -355,18 +372,21 @@ class CachedTeacher:
                 done = request.values.get([key for key in task.inputs if key not in damaged])
                 yield done
                 left |= task.without(done).inputs
-            for new in self._run_teacher(left, n_used) if left else ():
+            for new in self._run_teacher(left, n_used, request) if left else ():
                 request.values.put(new)
                 yield new
 
     def _run_teacher(
-        self, inputs: dict[Any, NDArray[Any]], n_used: int
+        self, inputs: dict[Any, NDArray[Any]], n_used: int, request: _Request
     ) -> Iterator[dict[Any, bytes]]:
         keys, arrays = list(inputs), list(inputs.values())
+        size, with_states = self._batch_size, request.with_states
         if not n_used:
-            parts = run_here(self._teacher, arrays, self._batch_size)
+            parts = run_here(self._teacher, arrays, size, with_states=with_states)
         else:
-            parts = run_on_workers(self._encoder, arrays, self._device, self._batch_size, n_used)
+            parts = run_on_workers(
+                self._encoder, arrays, self._device, size, n_used, with_states=with_states
+            )
         start = time.perf_counter()
         for part, outputs in parts:
             self._seconds_run += time.perf_counter() - start
@@ -396,62 +416,100 @@ class CachedTeacher:
 
 
 class _Outputs:
-    """The outputs of a request, collected in one array.
+    """The outputs of a request, collected in one array, and the sums of the tokens' states.
 
     Parameters
     ----------
-    keys : sequence
-        The key of each input; duplicates have the same key.
+    request : _Request
+        The request.
 
     Attributes
     ----------
     array : ndarray of float32, shape (n_inputs, dimension)
         The outputs; undefined where they are missing.
-    missing : dict of Any to list of int
-        The inputs of each key whose output is missing.
+    states : StateSums or None
+        The states of the inputs whose outputs are there; None if they are not stored.
+    missing : dict of Any to int
+        The number of the input of each key whose output is missing.
     damaged : set
         The keys whose cached output no teacher gives: of another size, or not finite.
     """
 
-    def __init__(self, keys: Sequence[Any]) -> None:
-        self._keys = keys
-        self.array: NDArray[np.float32] = np.empty((len(keys), 0), dtype=np.float32)
-        self.missing: dict[Any, list[int]] = {}
+    def __init__(self, request: _Request) -> None:
+        self._keys = request.keys
+        self._inputs = request.arrays
+        self.array: NDArray[np.float32] = np.empty((len(self._keys), 0), dtype=np.float32)
+        self.states = StateSums.of(self._inputs) if request.with_states else None
+        self.missing: dict[Any, int] = {}
         self.damaged: set[Any] = set()
+
+    @property
+    def n_bytes(self) -> int:
+        """Number of bytes of all values."""
+        dimension = self.array.shape[1]
+        if self.states is None:
+            return self.array.nbytes
+        return sum(packed_size(dimension, ids.size) for ids in self._inputs)
 
     def fill(self, start: int, values: dict[Any, bytes]) -> None:
         """Take cached outputs of the next keys; those that are not there are missing."""
-        keys = self._keys[start : start + _KEYS_AT_ONCE]
-        sizes = Counter(map(len, values.values()))
-        whole = [size for size in sizes if size % 4 == 0]
-        if not self.array.shape[1] and whole:
-            self._allocate(max(whole, key=lambda size: (sizes[size], size)))
-        size = 4 * self.array.shape[1]
-        if set(sizes) == {size} and all(key in values for key in keys):  # as a rule
-            some = np.frombuffer(b"".join([values[key] for key in keys]), dtype=np.float32)
-            self.array[start : start + len(keys)] = some.reshape(len(keys), -1)
-            if np.isfinite(some).all():
-                return
-        for i, key in enumerate(keys, start):
-            value = values.get(key)
-            if value is not None and len(value) == size and _is_finite(value):
-                self.array[i] = np.frombuffer(value, dtype=np.float32)
-            else:
-                self.missing.setdefault(key, []).append(i)
-                if value is not None:
-                    self.damaged.add(key)
+        keys = enumerate(self._keys[start : start + _KEYS_AT_ONCE], start)
+        numbers = {key: i for i, key in keys}
+        if not self.array.shape[1]:
+            found = Counter(self._dimension(numbers[key], value) for key, value in values.items())
+            del found[0]
+            if found:
+                self._allocate(max(found, key=lambda dimension: (found[dimension], dimension)))
+        damaged = self._take(numbers, values)
+        for key, i in numbers.items():
+            if key not in values or key in damaged:
+                self.missing[key] = i
+        self.damaged |= damaged
 
     def add(self, values: dict[Any, bytes]) -> None:
         """Take outputs that were missing."""
-        for key, value in values.items():
+        numbers = {key: self.missing.pop(key) for key in values}
+        for key, i in numbers.items():
+            dimension = self._dimension(i, values[key])
             if not self.array.shape[1]:
-                self._allocate(len(value))
-            if len(value) != 4 * self.array.shape[1]:
+                self._allocate(dimension)
+            if dimension != self.array.shape[1]:
                 raise ValueError(
                     f"The cache has outputs of {self.array.shape[1]} numbers, but the teacher's "
-                    f"have {len(value) // 4}; reset the cache with sklearn_static.clear_cache()."
+                    f"have {dimension}; reset the cache with sklearn_static.clear_cache()."
                 )
-            self.array[self.missing.pop(key)] = np.frombuffer(value, dtype=np.float32)
+        self._take(numbers, values)
+
+    def _take(self, numbers: dict[Any, int], values: dict[Any, bytes]) -> set[Any]:
+        """Take values that can be an output; return the keys of the others."""
+        size = self.array.shape[1]
+        same: dict[int, list[Any]] = {}  # the keys of values of each size
+        damaged = set()
+        for key, value in values.items():
+            if size and self._dimension(numbers[key], value) == size:
+                same.setdefault(len(value), []).append(key)
+            else:
+                damaged.add(key)
+        for keys in same.values():
+            joined = np.frombuffer(b"".join([values[key] for key in keys]), dtype=np.uint8)
+            outputs, scales, codes = unpack(joined.reshape(len(keys), -1), size)
+            finite = np.flatnonzero(
+                np.isfinite(outputs).all(axis=1) & np.isfinite(scales).all(axis=1)
+            )
+            damaged |= set(keys) - {keys[i] for i in finite}
+            rows = np.array([numbers[keys[i]] for i in finite], dtype=np.int64)
+            self.array[rows] = outputs[finite]
+            if self.states is not None and len(rows):
+                ids = np.concatenate([self._inputs[i] for i in rows])
+                lengths = np.linalg.norm(outputs[finite], axis=1, keepdims=True)
+                lengths[lengths == 0] = 1
+                self.states.add(ids, codes[finite], scales[finite] / lengths)
+        return damaged
+
+    def _dimension(self, i: int, value: bytes) -> int:
+        """Return the dimension of the output in a value for this input; 0 if it is damaged."""
+        length = 0 if self.states is None else self._inputs[i].size
+        return dimension_of(len(value), length)
 
     def warn_of_damage(self) -> None:
         """Warn about outputs that the teacher must compute again."""
@@ -462,9 +520,7 @@ class _Outputs:
                 "cache."
             )
 
-    def _allocate(self, n_bytes: int) -> None:
-        self.array = np.empty((len(self._keys), n_bytes // 4), dtype=np.float32)
-
-
-def _is_finite(value: bytes) -> bool:
-    return bool(np.isfinite(np.frombuffer(value, dtype=np.float32)).all())
+    def _allocate(self, dimension: int) -> None:
+        self.array = np.empty((len(self._keys), dimension), dtype=np.float32)
+        if self.states is not None:
+            self.states.allocate(dimension)

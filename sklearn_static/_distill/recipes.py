@@ -161,7 +161,7 @@ def corpus_vectors(
             "larger maximum length."
         )
     token_outputs = centered(_token_outputs(teacher, kept, n_components))
-    embeddings = teacher.embeddings(inputs)
+    embeddings, states = teacher.embeddings(inputs)
     n_documents, n_read = len(corpus.documents), len(inputs)
     if n_read < n_documents:
         warn(
@@ -178,10 +178,13 @@ def corpus_vectors(
     del embeddings, inputs  # may take hundreds of megabytes
     smooth(targets)
     targets *= scales[:n_fitted]
-    start = _weighted(token_outputs @ (directions * scales), probabilities, sif_coefficient)
-    vectors = fit_vectors(
-        counts, repeats, read.lengths, token_outputs, start[:, :n_fitted], targets, alpha
-    )
+    directions *= scales
+    start = _weighted(token_outputs @ directions, probabilities, sif_coefficient)
+    starts = [start[:, :n_fitted]]
+    if states is not None:
+        means = states.means(teacher.vocabulary.token_ids[kept], token_outputs)
+        starts.append(means @ directions[:, :n_fitted])
+    vectors = fit_vectors(counts, repeats, read.lengths, token_outputs, starts, targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
     return TokenVectors(kept, vectors, bigrams, shares)

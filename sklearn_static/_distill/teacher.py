@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from sklearn_static._distill.states import pack
 from sklearn_static._distill.teacher_files import Encoder
 from sklearn_static._formats.hub import Source, join
 
@@ -76,7 +77,9 @@ class Teacher:
         except (NotImplementedError, AttributeError):
             return None
 
-    def outputs(self, input_ids: NDArray[np.integer[Any]], batch_size: int) -> NDArray[np.float32]:
+    def outputs(
+        self, input_ids: NDArray[np.integer[Any]], batch_size: int, *, with_states: bool = False
+    ) -> NDArray[Any]:
         """Run the teacher on inputs of equal length.
 
         Parameters
@@ -86,11 +89,15 @@ class Teacher:
             not depend on the other inputs of its batch.
         batch_size : int
             Inputs per forward pass; fewer if they are longer than 32 tokens.
+        with_states : bool, default=False
+            Whether to add the states of the tokens: what the output would be if only one of them
+            were pooled.
 
         Returns
         -------
         outputs : ndarray of float32, shape (n_inputs, dimension)
-            The pooled outputs after the dense layers, not normalized.
+            The pooled outputs after the dense layers, not normalized; with their states the result
+            of `pack`.
 
         Raises
         ------
@@ -105,22 +112,26 @@ class Teacher:
                 f"{n_known} tokens: they do not belong together."
             )
         step = max(1, min(batch_size, batch_size * _TOKENS_PER_INPUT // input_ids.shape[1]))
-        outputs: NDArray[np.float32] = np.concatenate(
-            [
-                self._forward(input_ids[i : i + step]).numpy(force=True)
-                for i in range(0, len(input_ids), step)
-            ]
-        )
+        parts: list[NDArray[np.float32]] = []
+        packed: list[NDArray[np.uint8]] = []
+        for i in range(0, len(input_ids), step):
+            part, states = self._forward(input_ids[i : i + step], with_states=with_states)
+            parts.append(part)
+            if states is not None:
+                packed.append(pack(part, states))
+        outputs = np.concatenate(parts)
         finite = np.isfinite(outputs).all(axis=1)
         if not finite.all():
             raise ValueError(
                 f"The teacher's output is not finite for {np.count_nonzero(~finite)} of "
                 f"{len(input_ids)} inputs, first for the token ids {input_ids[~finite][0]}."
             )
-        return outputs
+        return np.concatenate(packed) if packed else outputs
 
     @torch.inference_mode()
-    def _forward(self, input_ids: NDArray[np.integer[Any]]) -> Tensor:
+    def _forward(
+        self, input_ids: NDArray[np.integer[Any]], *, with_states: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         device = next(self.transformer.parameters()).device
         ids = torch.from_numpy(input_ids.astype(np.int64)).to(device)
         # Without a mask, a token that is also the padding token would be ignored.
@@ -138,8 +149,11 @@ class Teacher:
                 f"Pooling {'+'.join(self.pooling)} gives {pooled.shape[1]} dimensions, but the "
                 f"teacher's Dense module takes {first.in_features}; use pooling='auto'."
             )
-        output: Tensor = self.dense(pooled)
-        return output
+        outputs: NDArray[np.float32] = self.dense(pooled).numpy(force=True)
+        if not with_states:
+            return outputs, None
+        states = self.dense(torch.cat([hidden] * len(self.pooling), dim=2))
+        return outputs, states.numpy(force=True)
 
 
 def load_teacher(encoder: Encoder, device: str | None) -> Teacher:

@@ -37,7 +37,9 @@ def run_on_workers(
     device: str | None,
     batch_size: int,
     n_workers: int,
-) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+    *,
+    with_states: bool,
+) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
     """Divide inputs among the workers of joblib's active backend.
 
     Parameters
@@ -52,13 +54,15 @@ def run_on_workers(
         Inputs per forward pass; fewer if they are long.
     n_workers : int
         Number of workers.
+    with_states : bool
+        Whether to add the states of the tokens.
 
     Yields
     ------
     part : slice
         The inputs that a worker has run; parts are in any order.
-    outputs : list of ndarray of float32, each of shape (n, dimension)
-        Their outputs.
+    outputs : list of ndarray
+        The result of `Teacher.outputs` for each.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def run_on_workers(
     """
     fingerprint, encoder = encoder.fingerprint(), encoder.for_workers()
     tasks = (
-        (encoder, fingerprint, device, batch_size, part, list(inputs[part]))
+        (encoder, fingerprint, device, batch_size, with_states, part, list(inputs[part]))
         for part in _parts([ids.size for ids in inputs], n_workers)
     )
     backend, _ = get_active_backend()
@@ -106,8 +110,8 @@ def _run_by_dask(backend: Any, tasks: Iterator[tuple[Any, ...]], n_workers: int)
 
 
 def run_here(
-    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int
-) -> Iterator[tuple[slice, list[NDArray[np.float32]]]]:
+    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int, *, with_states: bool
+) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
     """Run inputs in this process.
 
     Parameters
@@ -118,13 +122,15 @@ def run_here(
         Token ids; inputs of equal length should be adjacent.
     batch_size : int
         Inputs per forward pass; fewer if they are long.
+    with_states : bool
+        Whether to add the states of the tokens.
 
     Yields
     ------
     part : slice
         The inputs that were run, in order.
-    outputs : list of ndarray of float32, each of shape (n, dimension)
-        Their outputs.
+    outputs : list of ndarray
+        The result of `Teacher.outputs` for each.
 
     Raises
     ------
@@ -134,18 +140,19 @@ def run_here(
     n_at_once = -(-_INPUTS_AT_ONCE // batch_size) * batch_size
     for start in range(0, len(inputs), n_at_once):
         part = slice(start, start + n_at_once)
-        yield part, _outputs(teacher, inputs[part], batch_size)
+        yield part, _outputs(teacher, inputs[part], batch_size, with_states=with_states)
 
 
 def _outputs(
-    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int
-) -> list[NDArray[np.float32]]:
+    teacher: "Teacher", inputs: Sequence[NDArray[Any]], batch_size: int, *, with_states: bool
+) -> list[NDArray[Any]]:
     """Run adjacent inputs of equal length together."""
-    outputs: list[NDArray[np.float32]] = []
+    outputs: list[NDArray[Any]] = []
     for _, group in groupby(inputs, key=lambda ids: ids.shape[1]):
         same = list(group)
         ends = np.cumsum([len(ids) for ids in same])
-        outputs += np.split(teacher.outputs(np.concatenate(same), batch_size), ends[:-1])
+        joined = teacher.outputs(np.concatenate(same), batch_size, with_states=with_states)
+        outputs += np.split(joined, ends[:-1])
     return outputs
 
 
@@ -168,13 +175,14 @@ def _run(
     fingerprint: str,
     device: str | None,
     batch_size: int,
+    with_states: bool,
     part: slice,
     inputs: list[NDArray[Any]],
-) -> tuple[slice, list[NDArray[np.float32]]]:
+) -> tuple[slice, list[NDArray[Any]]]:
     """Run one task on a worker."""
     with _loading:  # a worker may have several threads
         teacher = _load(fingerprint, device, encoder)
-    return part, _outputs(teacher, inputs, batch_size)
+    return part, _outputs(teacher, inputs, batch_size, with_states=with_states)
 
 
 @lru_cache(maxsize=1)
