@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sklearn_static._distill.teacher import Teacher
 
 # Number of outputs that are read from the cache at once; a multiple of those that share an entry.
-_KEYS_AT_ONCE = 64 * TOKENS_PER_ENTRY
+_KEYS_AT_ONCE = 16 * TOKENS_PER_ENTRY
 # Part of every key; to be incremented when the same input would result in another output, or when
 # it is stored in another way.
 _VERSION = 3
@@ -255,15 +255,14 @@ class CachedTeacher:
                 self._encoder.pooling == _POOLING_WITH_STATES,
             )
         )
-        if len(arrays) < len(keys):
-            place = {key: i for i, key in enumerate(arrays)}
-            embeddings = outputs[[place[key] for key in keys]]
-        else:
-            # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
-            embeddings = outputs if self._memory is None else outputs.copy()
-        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
+        embeddings = outputs if self._memory is None else outputs.copy()
+        lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))[:, None]
         lengths[lengths == 0] = 1
         embeddings /= lengths
+        if len(arrays) < len(keys):
+            place = {key: i for i, key in enumerate(arrays)}
+            embeddings = embeddings[[place[key] for key in keys]]
         return embeddings, states
 
     def duration(self, n_documents: int) -> str:

@@ -184,6 +184,7 @@ def corpus_vectors(
     if states is not None:
         means = states.means(teacher.vocabulary.token_ids[kept], token_outputs)
         starts.append(means @ directions[:, :n_fitted])
+        del states, means
     vectors = fit_vectors(counts, repeats, read.lengths, token_outputs, starts, targets, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)

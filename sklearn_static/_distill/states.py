@@ -15,10 +15,11 @@ from sklearn.utils import gen_batches
 _PRIOR = 5
 _PENALTY = 1e-3
 # Number of states that are summed at once, which bounds the memory.
-_STATES_AT_ONCE = 16_384
-# States are rounded to multiples of its inverse. Sums of such numbers are exact in double precision
-# (up to 2**29), so they do not depend on the order of the documents.
-_GRID = np.float32(2**24)
+_STATES_AT_ONCE = 4096
+# Scales are rounded to multiples of its inverse. Sums of integers with such scales are exact in
+# double precision (up to 2**22), so they do not depend on the order of the documents.
+_GRID = 2.0**31
+_LARGEST_SCALE = 2.0**10
 
 
 def pack(outputs: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -127,17 +128,14 @@ class StateSums:
             The scale of each state.
         """
         n_documents, length, dimension = codes.shape
+        factors = np.rint(np.minimum(scales, _LARGEST_SCALE, dtype=np.float64) * _GRID) / _GRID
         for some in gen_batches(n_documents, max(1, _STATES_AT_ONCE // length)):
-            states = codes[some].astype(np.float32)
-            states *= (scales[some] * _GRID)[:, :, None]
-            np.rint(states, out=states)
             rows = np.searchsorted(self.token_ids, input_ids[some].ravel())
             found, rows, counts = np.unique(rows, return_inverse=True, return_counts=True)
-            n_states = len(rows)
-            shape = (len(found), n_states)
-            by_token = csc_matrix((np.ones(n_states), rows, np.arange(n_states + 1)), shape=shape)
-            sums = by_token @ states.reshape(n_states, dimension).astype(np.float64)
-            self.sums[found] += sums / float(_GRID)
+            columns = np.arange(len(rows) + 1)
+            shape = (len(found), len(rows))
+            by_token = csc_matrix((factors[some].ravel(), rows, columns), shape=shape)
+            self.sums[found] += by_token @ codes[some].reshape(len(rows), dimension).astype(float)
             self.counts[found] += counts
 
     def means(
@@ -163,12 +161,14 @@ class StateSums:
         place = np.searchsorted(self.token_ids, token_ids)
         place[place == len(self.token_ids)] = 0
         occurs = np.flatnonzero(self.token_ids[place] == token_ids)
-        sums, counts = self.sums[place[occurs]], self.counts[place[occurs]]
+        counts = self.counts[place[occurs]]
+        observed = self.sums[place[occurs]].astype(np.float32)
+        observed /= counts[:, None]
         scale = np.linalg.norm(outputs, axis=1).mean() or 1
         inputs = outputs / np.float32(scale)
         penalty = _PENALTY * counts.sum() / inputs.shape[1]
-        ridge = Ridge(penalty).fit(inputs[occurs], sums / counts[:, None], sample_weight=counts)
-        means = ridge.predict(inputs)
-        means[occurs] = (sums + _PRIOR * means[occurs]) / (counts + _PRIOR)[:, None]
-        result: NDArray[np.float32] = means.astype(np.float32)
-        return result
+        ridge = Ridge(penalty, copy_X=False).fit(inputs[occurs], observed, sample_weight=counts)
+        means: NDArray[np.float32] = ridge.predict(inputs)
+        trust = (counts / (counts + _PRIOR)).astype(np.float32)[:, None]
+        means[occurs] += trust * (observed - means[occurs])
+        return means
