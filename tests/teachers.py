@@ -27,8 +27,10 @@ from tokenizers import (
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.corpus import Corpus, checked, tokenize
 from sklearn_static._distill.usable_tokens import usable_tokens
+from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, compose
 from sklearn_static._serve.original import Original
@@ -305,6 +307,17 @@ def tiny_vectorizer(folder: Path, **parameters: Any) -> StaticEmbeddingVectorize
     """Return a vectorizer with 8 components and, unless they are asked for, no LSA features."""
     defaults = {"n_components": 8, "lsa_components": 0}
     return StaticEmbeddingVectorizer(folder, **(defaults | parameters))
+
+
+def embeddings(folder: Path, documents: list[str], prompt: str | None = None) -> np.ndarray:
+    """What the teacher gives for documents."""
+    source = Source(str(folder), None, False, True)
+    teacher = CachedTeacher(
+        source, "auto", memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
+    )
+    return teacher.embeddings(
+        teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
+    )
 
 
 def save_dense(folder: Path, settings: dict[str, object]) -> None:

@@ -26,9 +26,9 @@ from sklearn_static._formats.files import (
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     Modules,
-    default_prompt,
     may_have_modules,
     read_modules,
+    read_prompt,
     transformer_settings,
 )
 from sklearn_static._formats.settings import Settings
@@ -130,7 +130,7 @@ class TeacherFiles:
         Number of tokens to which documents are truncated, including special tokens; None does not
         truncate.
     prompt : str
-        The default prompt, which is prepended to every document.
+        The text that is prepended to every document; may be empty.
     pools_prompt : bool
         Whether the prompt's tokens are pooled with those of the document.
     truncates_left : bool
@@ -160,7 +160,7 @@ def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
+def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = None) -> TeacherFiles:
     """Read a sentence-transformers folder or a plain transformers model.
 
     Parameters
@@ -169,6 +169,8 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         The model.
     pooling : {"auto", "mean", "cls", "last"}
         "auto" takes the pooling mode of the folder, or the mean if it specifies none.
+    prompt : str or None, default=None
+        The name of one of the folder's prompts, or any other text; None takes its default prompt.
 
     Returns
     -------
@@ -185,11 +187,12 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     Warns
     -----
     UserWarning
-        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer.
+        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer. If
+        `prompt` looks like a name that the folder's prompts do not include.
     """
     modules = read_modules(source)
     # A plain transformer has none of the files of sentence-transformers.
-    settings, prompt = Settings({}, ""), ""
+    settings, prompt_text = Settings({}, ""), prompt or ""
     if modules is None:
         modules = Modules()
         if pooling == "auto" and may_have_modules(source):
@@ -201,7 +204,7 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
             )
     else:
         settings = transformer_settings(source, modules.transformer_path)
-        prompt = default_prompt(source)
+        prompt_text = read_prompt(source, prompt)
     modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
     path = modules.transformer_path
     config = source.settings(join(path, "config.json"), required=True)
@@ -212,7 +215,7 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         Encoder(source, path, modes, modules.dense_paths),
         _read_tokenizer(source, path, tokenizer_settings, settings),
         _max_seq_length(config, tokenizer_settings, settings),
-        prompt,
+        prompt_text,
         modules.pools_prompt,
         tokenizer_settings.text("truncation_side") == "left",
     )
