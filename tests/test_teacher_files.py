@@ -112,6 +112,27 @@ print(read_teacher_files(Source("org/tiny", None, False, True), "auto").encoder.
 
 
 class TestErrors:
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("version", "is_too_old"), [("4.56.2", True), ("4.57.0", False)])
+    def test_attention_that_an_old_version_ignores(self, version, is_too_old, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path / "teacher")
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"use_bidirectional_attention": True})
+        metadata = tmp_path / f"transformers-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n")
+        code = f"""
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
+try:
+    read_teacher_files(Source({str(folder)!r}, None, False, True), "auto")
+except ValueError as error:
+    print(error)
+"""
+        printed = run(code, tmp_path)
+        assert ("which transformers 4.56.2 ignores, so that all" in printed) == is_too_old
+        assert bool(printed) == is_too_old
+
     def test_unknown_module(self, tmp_path):
         kind = "sentence_transformers.models.LSTM"
         folder = save_sentence_transformer("bert", tmp_path, extra_modules=(kind,))

@@ -32,6 +32,7 @@ from sklearn_static._formats.sentence_transformers import (
     transformer_settings,
 )
 from sklearn_static._formats.settings import Settings
+from sklearn_static._sklearn import parse_version
 from sklearn_static._warnings import warn
 
 Pooling = Literal["auto", "mean", "cls", "last"]
@@ -40,6 +41,8 @@ _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
 # Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+# The first version of transformers that reads use_bidirectional_attention.
+_BIDIRECTIONAL_SINCE = "4.57"
 # In addition to config.json, a transformer needs one file of each kind.
 _REQUIRED_FILES = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
@@ -182,7 +185,8 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
     OSError
         If there is no such model or a file is missing.
     ValueError
-        If the folder has an unsupported module or setting.
+        If the folder has an unsupported module or setting, or one that the installed version of
+        transformers ignores.
 
     Warns
     -----
@@ -208,6 +212,7 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
     modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
     path = modules.transformer_path
     config = source.settings(join(path, "config.json"), required=True)
+    _check_attention(source, config)
     if source.is_local:
         _check_complete(source, path)
     tokenizer_settings = source.settings(join(path, "tokenizer_config.json"))
@@ -219,6 +224,18 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
         modules.pools_prompt,
         tokenizer_settings.text("truncation_side") == "left",
     )
+
+
+def _check_attention(source: Source, config: Settings) -> None:
+    """Raise if transformers is too old for EmbeddingGemma's attention, which it would ignore."""
+    if config.raw("use_bidirectional_attention") is True:
+        found = teacher_versions()["transformers"]
+        if parse_version(found) < parse_version(_BIDIRECTIONAL_SINCE):
+            raise ValueError(
+                f"model={source.model!r} has use_bidirectional_attention=True in its config.json, "
+                f"which transformers {found} ignores, so that all embeddings would be wrong; install "
+                f"transformers>={_BIDIRECTIONAL_SINCE} (pip install --upgrade transformers)."
+            )
 
 
 def _check_complete(source: Source, path: str) -> None:
