@@ -462,6 +462,17 @@ def tiny_vectorizer(folder: Path, **parameters: Any) -> StaticEmbeddingVectorize
     return StaticEmbeddingVectorizer(folder, **(defaults | parameters))
 
 
+def make_adapter(folder: Path, path: str = "", *, is_whole: bool = False) -> Path:
+    """Turn a teacher into an adapter for another model, with or without its own weights."""
+    settings = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
+    write_json(folder / path / "adapter_config.json", settings)
+    (folder / path / "adapter_model.safetensors").write_bytes(b"not to be read")
+    if not is_whole:
+        for name in ("config.json", "model.safetensors"):
+            (folder / path / name).unlink()
+    return folder
+
+
 def embeddings(folder: Path, documents: list[str], prompt: str | None = None) -> np.ndarray:
     """What the teacher gives for documents."""
     source = Source(str(folder), None, False, True)

@@ -48,6 +48,11 @@ _REQUIRED_FILES = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
     "weights": ["model.safetensors", "*.safetensors", "*.bin"],
 }
+_WHOLE_WEIGHTS = [
+    f"{name}{index}"
+    for name in ("model.safetensors", "pytorch_model.bin")
+    for index in ("", ".index.json")
+]
 # Files that can change an output; exports to other runtimes are in folders of their own.
 _HASHED_SUFFIXES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
@@ -185,8 +190,8 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
     OSError
         If there is no such model or a file is missing.
     ValueError
-        If the folder has an unsupported module or setting, or one that the installed version of
-        transformers ignores.
+        If the folder has an adapter or an unsupported module or setting, or if the installed
+        version of transformers would ignore a setting.
 
     Warns
     -----
@@ -195,6 +200,7 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
         `prompt` looks like a name that the folder's prompts do not include.
     """
     modules = read_modules(source)
+    _check_no_adapter(source, "" if modules is None else modules.transformer_path)
     # A plain transformer has none of the files of sentence-transformers.
     settings, prompt_text = Settings({}, ""), prompt or ""
     if modules is None:
@@ -226,6 +232,32 @@ def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = No
     )
 
 
+def _check_no_adapter(source: Source, path: str) -> None:
+    """Raise if a transformer is an adapter of another model, or has one beside its weights.
+
+    With peft installed, transformers would load the other model, whose content the fingerprint does
+    not contain, and not the weights in the folder.
+    """
+    names = [join(path, "adapter_config.json"), "adapter_config.json"]
+    name = next(filter(source.has, names), None)
+    if name is None:
+        return
+    base = source.settings(name).text("base_model_name_or_path")
+    adapter = f"a PEFT adapter for the base model {base!r} ({name})"
+    merge = (
+        "merge the adapter into that model with merge_and_unload(), write the result with "
+        "save_pretrained(), and pass its folder"
+    )
+    if any(source.has(join(path, weights)) for weights in _WHOLE_WEIGHTS):
+        raise ValueError(
+            f"model={source.model!r} has both the weights of a whole model and {adapter}: if the "
+            f"adapter is merged into the weights, remove {name}; otherwise {merge}."
+        )
+    raise ValueError(
+        f"model={source.model!r} is {adapter}, without the weights of a whole model: {merge}."
+    )
+
+
 def _check_attention(source: Source, config: Settings) -> None:
     """Raise if transformers is too old for EmbeddingGemma's attention, which it would ignore."""
     if config.raw("use_bidirectional_attention") is True:
@@ -233,7 +265,7 @@ def _check_attention(source: Source, config: Settings) -> None:
         if parse_version(found) < parse_version(_BIDIRECTIONAL_SINCE):
             raise ValueError(
                 f"model={source.model!r} has use_bidirectional_attention=True in its config.json, "
-                f"which transformers {found} ignores, so that all embeddings would be wrong; install "
+                f"which transformers {found} ignores, so all embeddings would be wrong; install "
                 f"transformers>={_BIDIRECTIONAL_SINCE} (pip install --upgrade transformers)."
             )
 
