@@ -171,6 +171,7 @@ def test_tokens_are_those_of_transformers(saved):
     np.testing.assert_allclose(unit(teacher.token_outputs(rows)), unit(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
 def test_both_modes_fit(distill_on, saved, texts):
     vectorizer = tiny_vectorizer(saved.folder, distill_on=distill_on, n_components=16)
