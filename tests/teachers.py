@@ -342,6 +342,13 @@ ARCHITECTURES = {
         FAMILIES["qwen"].config | {"head_dim": 16},
         FAMILIES["qwen"].special_tokens,
     ),
+    "gpt2": Family(
+        FAMILIES["qwen"].train,
+        "PreTrainedTokenizerFast",
+        "GPT2Config",
+        {"n_embd": DIMENSION, "n_layer": 2, "n_head": 2, "n_positions": 64, "eos_token_id": 0},
+        FAMILIES["qwen"].special_tokens,
+    ),
     "t5": Family(t5_unigram, "T5Tokenizer", "T5Config", T5, T5_TOKENS),
     "t5-encoder": Family(t5_unigram, "T5Tokenizer", "T5Config", T5, T5_TOKENS, "T5EncoderModel"),
     "bart": Family(

@@ -78,6 +78,7 @@ CASES = {
         "lasttoken",
         changes={"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
     ),
+    "gpt2": Case("gpt2", "weightedmean"),
     "modernbert-mean": Case("modernbert", changes={"local_attention": 8}),
     "modernbert-cls": Case("modernbert", "cls", changes={"local_attention": 8}),
     "xlm-roberta": Case("xlm-roberta"),
@@ -117,7 +118,12 @@ class Saved:
             with torch.inference_mode():
                 hidden = self.model(input_ids=row, attention_mask=torch.ones_like(row))[0][0]
             hidden = hidden.numpy()
-            by_mode = {"mean": hidden.mean(axis=0), "cls": hidden[0], "lasttoken": hidden[-1]}
+            by_mode = {
+                "mean": hidden.mean(axis=0),
+                "cls": hidden[0],
+                "lasttoken": hidden[-1],
+                "weightedmean": np.average(hidden, axis=0, weights=1 + np.arange(len(ids))),
+            }
             pooled.append(by_mode[self.case.pooling])
         outputs = np.array(pooled)
         for i in range(self.case.n_dense):
@@ -179,6 +185,13 @@ def test_both_modes_fit(distill_on, saved, texts):
     assert features.shape == (len(texts), 16)
     assert np.isfinite(features).all()
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+
+
+def test_a_plain_gpt2_reads_as_far_as_it_has_positions(tmp_path):
+    """Which its config.json calls by another name."""
+    folder = save_transformer("gpt2", tmp_path)
+    long, longer = embeddings(folder, ["a list of names " * n for n in (40, 80)])
+    np.testing.assert_array_equal(long, longer)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
 # Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+# Models whose config.json has another name for max_position_embeddings; T5 does not use its own.
+_N_POSITIONS = {"gpt2", "gpt_bigcode", "gptj", "codegen", "openai-gpt", "ctrl"}
 # The first version of transformers that reads use_bidirectional_attention.
 _BIDIRECTIONAL_SINCE = "4.57"
 # In addition to config.json, a transformer needs one file of each kind.
@@ -318,7 +320,8 @@ def _max_seq_length(
     config: Settings, tokenizer_settings: Settings, settings: Settings
 ) -> int | None:
     """Return the number of tokens to which the teacher truncates, None for no limit."""
-    positions = config.number("max_position_embeddings")
+    is_other = config.text("model_type") in _N_POSITIONS
+    positions = config.number("n_positions" if is_other else "max_position_embeddings")
     if positions is not None and config.text("model_type") in _PADDED_POSITIONS:
         padding = config.number("pad_token_id")
         positions -= 2 if padding is None else padding + 1
