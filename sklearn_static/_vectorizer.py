@@ -130,6 +130,13 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
         How the teacher's outputs for a token and the special tokens around it are pooled into
         one vector. "auto" uses the teacher's own setting; a plain transformer gets the mean.
 
+    prompt : str or None, default=None
+        With ``distill_on="corpus"``, the text that the teacher reads before every document, such as
+        "query: ". The name of a prompt in the teacher's folder selects that prompt; any other str
+        is the text itself, including a space at its end. None is the folder's default prompt, if it
+        has one; "" is no prompt. :doc:`/guide/teachers` lists what well-known teachers expect.
+        `transform` does not depend on the prompt.
+
     alpha : float, default=0.3
         With ``distill_on="corpus"``, the strength of the ridge penalty. As it approaches 0, the
         token vectors overfit to the training documents; larger values keep all token vectors
@@ -308,6 +315,7 @@ default="auto"
             Interval(RealNotInt, 0, 1, closed="both"),
         ],
         "pooling": [StrOptions({"auto", "mean", "cls", "last"})],
+        "prompt": [str, None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "max_teacher_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
@@ -335,6 +343,7 @@ default="auto"
         min_df: float = 0,
         norm: Literal["l2"] | None = "l2",
         pooling: Literal["auto", "mean", "cls", "last"] = "auto",
+        prompt: str | None = None,
         alpha: float = 0.3,
         max_teacher_tokens: int | None = 500_000,
         random_state: int | np.random.RandomState | None = 0,
@@ -360,6 +369,7 @@ default="auto"
         self.min_df = min_df
         self.norm = norm
         self.pooling = pooling
+        self.prompt = prompt
         self.alpha = alpha
         self.max_teacher_tokens = max_teacher_tokens
         self.random_state = random_state
@@ -600,8 +610,9 @@ default="auto"
         Warns
         -----
         UserWarning
-            If the teacher did not read all documents, if the cache in `memory` failed, or if the
-            Hugging Face Hub could not be reached.
+            If the teacher did not read all documents, if a parameter has no effect, if `prompt`
+            looks like a name that the teacher's prompts do not include, if the cache in `memory`
+            failed, or if the Hugging Face Hub could not be reached.
         sklearn.exceptions.ConvergenceWarning
             If the solver of ``distill_on="corpus"`` did not converge.
         """
@@ -716,6 +727,7 @@ default="auto"
             batch_size=self.batch_size,
             progress=self.verbose > 0,
             n_jobs=self.n_jobs,
+            prompt=self.prompt,
         )
 
     def _read(
@@ -802,6 +814,7 @@ default="auto"
         is_corpus, has_bigrams = self.distill_on == "corpus", self.ngram_range == (1, 2)
         defaults = _defaults(StaticEmbeddingVectorizer)
         for name, has_effect, cure in (
+            ("prompt", is_corpus, "distill_on='corpus'"),
             ("alpha", is_corpus, "distill_on='corpus'"),
             ("max_teacher_tokens", is_corpus, "distill_on='corpus'"),
             (
@@ -813,7 +826,7 @@ default="auto"
         ):
             value = getattr(self, name)
             if value != defaults[name] and not has_effect:
-                warn(f"{name}={value} has no effect without {cure}.")
+                warn(f"{name}={value!r} has no effect without {cure}.")
 
     @property
     def _max_bigrams(self) -> int | None:

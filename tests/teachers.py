@@ -3,6 +3,7 @@
 import collections
 import inspect
 import json
+import re
 import statistics
 import textwrap
 from collections.abc import Callable, Iterator
@@ -27,8 +28,10 @@ from tokenizers import (
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.corpus import Corpus, checked, tokenize
 from sklearn_static._distill.usable_tokens import usable_tokens
+from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.composition import Composition, compose
 from sklearn_static._serve.original import Original
@@ -103,9 +106,10 @@ def byte_level_bpe(specials: list[str], template: str, pattern: str | None = Non
     return tokenizer
 
 
-def unigram() -> Tokenizer:
-    """XLM-R's kind, SentencePiece with word-start marks."""
-    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+def unigram(
+    specials: tuple[str, ...] = ("<s>", "<pad>", "</s>", "<unk>"), template: str = "<s> $A </s>"
+) -> Tokenizer:
+    """XLM-R's and T5's kind, SentencePiece with word-start marks."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Replace("  ", " ")]
@@ -113,13 +117,65 @@ def unigram() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.train_from_iterator(
         corpus(),
-        UnigramTrainer(vocab_size=N_TOKENS, special_tokens=specials, unk_token="<unk>"),
+        UnigramTrainer(vocab_size=N_TOKENS, special_tokens=list(specials), unk_token="<unk>"),
     )
     tokenizer.add_special_tokens(["<mask>"])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
+    used = [(token, i) for i, token in enumerate(specials) if token in template]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=used)
     tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+def gemma_bpe() -> Tokenizer:
+    """Gemma's kind, SentencePiece's BPE with bytes for unknown characters."""
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    # Trained on words, as SentencePiece does; the tokenizer itself does not split at a mark.
+    words = [word for doc in corpus() for word in re.findall(r"\s?\S+", doc)]
+    trainer = BpeTrainer(vocab_size=2 * N_TOKENS, special_tokens=specials + bytes_)
+    tokenizer.train_from_iterator(words, trainer)
+    state = json.loads(tokenizer.to_str())  # in which bytes are no longer special
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["id"] < 4]
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return tokenizer
+
+
+def clip_bpe() -> Tokenizer:
+    """CLIP's kind, lowercased, with a mark at the end of a word."""
+    start, end, mark = "<|startoftext|>", "<|endoftext|>", "</w>"
+    tokenizer = Tokenizer(models.BPE(unk_token=end, end_of_word_suffix=mark))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.train_from_iterator(
+        corpus(),
+        BpeTrainer(
+            vocab_size=N_TOKENS,
+            special_tokens=[start, end],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            end_of_word_suffix=mark,
+        ),
+    )
+    tokenizer.post_processor = processors.RobertaProcessing(
+        sep=(end, 1), cls=(start, 0), trim_offsets=False, add_prefix_space=False
+    )
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 
@@ -132,6 +188,8 @@ class Family:
     config_class: str
     config: dict[str, object] = field(default_factory=dict)
     special_tokens: dict[str, str] = field(default_factory=dict)
+    # The class of the saved model; None is that of AutoModel.
+    model_class: str | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return a tokenizer of its own to each caller; it is trained once."""
@@ -234,15 +292,113 @@ FAMILIES = {
     ),
 }
 
+T5 = {
+    "d_model": DIMENSION,
+    "d_kv": 16,
+    "d_ff": 2 * DIMENSION,
+    "num_layers": 2,
+    "num_heads": 2,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+}
+T5_TOKENS = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+CLIP = SMALL | {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "projection_dim": 16}
+CLIP_TOKENS = {
+    "bos_token": "<|startoftext|>",
+    "eos_token": "<|endoftext|>",
+    "pad_token": "<|endoftext|>",
+}
+
+
+def t5_unigram() -> Tokenizer:
+    return unigram(("<pad>", "</s>", "<unk>"), "$A </s>")
+
+
+# Further transformers, of which older versions of the library do not have all.
+ARCHITECTURES = {
+    "gemma3": Family(
+        gemma_bpe,
+        "GemmaTokenizer",
+        "Gemma3TextConfig",
+        SMALL
+        | {
+            "head_dim": 16,
+            "num_key_value_heads": 1,
+            "query_pre_attn_scalar": 16,
+            "sliding_window": 8,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "use_bidirectional_attention": True,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 2,
+        },
+        {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"},
+    ),
+    "qwen3": Family(
+        FAMILIES["qwen"].train,
+        "Qwen2Tokenizer",
+        "Qwen3Config",
+        FAMILIES["qwen"].config | {"head_dim": 16},
+        FAMILIES["qwen"].special_tokens,
+    ),
+    "gpt2": Family(
+        FAMILIES["qwen"].train,
+        "PreTrainedTokenizerFast",
+        "GPT2Config",
+        {"n_embd": DIMENSION, "n_layer": 2, "n_head": 2, "n_positions": 64, "eos_token_id": 0},
+        FAMILIES["qwen"].special_tokens,
+    ),
+    "t5": Family(t5_unigram, "T5Tokenizer", "T5Config", T5, T5_TOKENS),
+    "t5-encoder": Family(t5_unigram, "T5Tokenizer", "T5Config", T5, T5_TOKENS, "T5EncoderModel"),
+    "bart": Family(
+        FAMILIES["roberta"].train,
+        "BartTokenizer",
+        "BartConfig",
+        {
+            "d_model": DIMENSION,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 2 * DIMENSION,
+            "decoder_ffn_dim": 2 * DIMENSION,
+            "max_position_embeddings": 64,
+            **ROBERTA_IDS,
+        },
+        ROBERTA_TOKENS,
+    ),
+    "clip-text": Family(
+        clip_bpe,
+        "CLIPTokenizer",
+        "CLIPTextConfig",
+        CLIP,
+        CLIP_TOKENS,
+    ),
+    "clip": Family(
+        clip_bpe,
+        "CLIPTokenizer",
+        "CLIPConfig",
+        {
+            "projection_dim": 16,
+            "text_config": CLIP,
+            "vision_config": SMALL | {"image_size": 8, "patch_size": 4},
+        },
+        CLIP_TOKENS,
+    ),
+}
+
 
 def tokenizer_of(family: str) -> Tokenizer:
     """Return a family's tokenizer."""
     return FAMILIES[family].tokenizer()
 
 
-def save_transformer(family: str, folder: Path, **config_changes: object) -> Path:
+def save_transformer(
+    family: str, folder: Path, dtype: torch.dtype = torch.float32, **config_changes: object
+) -> Path:
     """Write a plain transformers folder: config, weights, tokenizer."""
-    parts = FAMILIES[family]
+    parts = (FAMILIES | ARCHITECTURES)[family]
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = parts.tokenizer()
     torch.manual_seed(0)
@@ -251,7 +407,11 @@ def save_transformer(family: str, folder: Path, **config_changes: object) -> Pat
     )
     # Wider than the usual 0.02, so that two layers already mix their inputs.
     config.initializer_range = 0.3
-    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    if parts.model_class is None:
+        model = transformers.AutoModel.from_config(config)
+    else:
+        model = getattr(transformers, parts.model_class)(config)
+    model.to(dtype).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": parts.tokenizer_class, **parts.special_tokens}
     write_json(folder / "tokenizer_config.json", settings)
@@ -266,9 +426,11 @@ def save_sentence_transformer(
     dense: dict[str, object] | None = None,
     lowercase: bool = False,
     extra_modules: tuple[str, ...] = (),
+    dtype: torch.dtype = torch.float32,
+    **config_changes: object,
 ) -> Path:
     """Write a sentence-transformers folder around a tiny transformer."""
-    save_transformer(family, folder)
+    save_transformer(family, folder, dtype, **config_changes)
     kinds = [
         "Transformer",
         "Pooling",
@@ -307,21 +469,42 @@ def tiny_vectorizer(folder: Path, **parameters: Any) -> StaticEmbeddingVectorize
     return StaticEmbeddingVectorizer(folder, **(defaults | parameters))
 
 
+def make_adapter(folder: Path, path: str = "", *, is_whole: bool = False) -> Path:
+    """Turn a teacher into an adapter for another model, with or without its own weights."""
+    settings = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
+    write_json(folder / path / "adapter_config.json", settings)
+    (folder / path / "adapter_model.safetensors").write_bytes(b"not to be read")
+    if not is_whole:
+        for name in ("config.json", "model.safetensors"):
+            (folder / path / name).unlink()
+    return folder
+
+
+def embeddings(folder: Path, documents: list[str], prompt: str | None = None) -> np.ndarray:
+    """What the teacher gives for documents."""
+    source = Source(str(folder), None, False, True)
+    teacher = CachedTeacher(
+        source, "auto", memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
+    )
+    inputs = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
+    return teacher.embeddings(inputs)[0]
+
+
 def save_dense(folder: Path, settings: dict[str, object]) -> None:
     """Write a Dense module from the keys of its config.json."""
-    out_features = 24
     defaults = {
         "in_features": DIMENSION,
-        "out_features": out_features,
+        "out_features": 24,
         "bias": True,
         "activation_function": "torch.nn.modules.activation.Tanh",
     }
-    write_json(folder / "config.json", defaults | settings)
+    settings = defaults | settings
+    write_json(folder / "config.json", settings)
     torch.manual_seed(1)
-    weights = {
-        "linear.weight": torch.randn(out_features, DIMENSION),
-        "linear.bias": torch.randn(out_features),
-    }
+    n_outputs = settings["out_features"]
+    weights = {"linear.weight": torch.randn(n_outputs, settings["in_features"])}
+    if settings["bias"]:
+        weights["linear.bias"] = torch.randn(n_outputs)
     torch.save(weights, folder / "pytorch_model.bin")
 
 

@@ -98,6 +98,15 @@ def test_only_documents_that_are_not_cached_are_run(logged, log, texts):
     assert len(new) == len(set(texts[:100])) - len(set(texts[:80]))
 
 
+def test_each_prompt_has_its_own_outputs(logged, log, texts):
+    """Of documents only: tokens are read without a prompt."""
+    n_documents = len(set(texts))
+    for prompt, n_new in (("", N_TOKENS + n_documents), ("query: ", n_documents), ("", 0)):
+        before = runs(log).total()
+        logged.set_params(distill_on="corpus", prompt=prompt).fit(texts)
+        assert runs(log).total() - before == n_new
+
+
 class TestTokens:
     """Each token has an output of its own in the cache, whatever min_df selects."""
 

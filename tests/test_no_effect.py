@@ -17,6 +17,8 @@ from sklearn_static import StaticEmbeddingVectorizer
     ("parameters", "message"),
     [
         ({"alpha": 1.0}, "alpha=1.0 has no effect without distill_on='corpus'"),
+        ({"prompt": "query: "}, "prompt='query: ' has no effect without distill_on='corpus'"),
+        ({"prompt": ""}, "prompt='' has no effect without distill_on='corpus'"),
         ({"max_teacher_tokens": None}, "max_teacher_tokens=None has no effect without distill_on="),
         (
             {"ngram_range": (1, 2), "lsa_components": 0},
@@ -38,7 +40,7 @@ def test_a_warning_names_the_parameter_and_what_it_needs(parameters, message, be
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"distill_on": "corpus", "alpha": 1.0, "max_teacher_tokens": None},
+        {"distill_on": "corpus", "prompt": "", "alpha": 1.0, "max_teacher_tokens": None},
         {"distill_on": "corpus", "ngram_range": (1, 2), "lsa_components": 0, "max_bigrams": 9},
         {"ngram_range": (1, 2), "max_bigrams": 9},
         {"ngram_range": (1, 2), "lsa_components": 3},
@@ -47,6 +49,12 @@ def test_a_warning_names_the_parameter_and_what_it_needs(parameters, message, be
 )
 def test_parameters_with_an_effect_are_not_warned_about(parameters, bert_folder, texts):
     StaticEmbeddingVectorizer(bert_folder, n_components=8, **parameters).fit(texts)
+
+
+def test_a_prompt_does_not_change_a_static_model(fitted, texts):
+    with pytest.warns(UserWarning, match="prompt='query: ' has no effect") as found:
+        StaticEmbeddingVectorizer(fitted.table_, prompt="query: ").fit(texts)
+    assert len(found) == 1
 
 
 def test_a_search_over_both_modes_is_not_warned(bert_folder, texts):

@@ -18,7 +18,7 @@ from teachers import (
     FAMILIES,
     awkward_texts,
     change,
-    corpus_of,
+    embeddings,
     engine,
     reference_features,
     save_sentence_transformer,
@@ -41,14 +41,6 @@ def vectorizer(bert_folder) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(
         bert_folder, n_components=16, distill_on="corpus", lsa_components=4
     )
-
-
-def embeddings(folder: Path, documents: list[str]) -> np.ndarray:
-    """What the teacher gives for documents."""
-    source = Source(str(folder), None, False, True)
-    teacher = CachedTeacher(source, "auto", memory=None, device="cpu", batch_size=8, progress=False)
-    inputs = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
-    return teacher.embeddings(inputs)[0]
 
 
 class TestEmbeddings:
@@ -81,13 +73,6 @@ class TestEmbeddings:
         self.check(folder, texts[:50])
 
     @pytest.mark.peers
-    def test_with_a_prompt(self, texts, tmp_path):
-        folder = save_sentence_transformer("bert", tmp_path)
-        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
-        write_json(folder / "config_sentence_transformers.json", settings)
-        self.check(folder, texts[:50])
-
-    @pytest.mark.peers
     @pytest.mark.parametrize("max_seq_length", [10, None])
     def test_with_another_limit(self, max_seq_length, texts, tmp_path):
         folder = save_sentence_transformer("bert", tmp_path)
@@ -110,14 +95,6 @@ class TestEmbeddings:
         long, longer = ("a list of names " * n for n in (40, 80))
         both = embeddings(folder, [long, longer])
         np.testing.assert_array_equal(both[0], both[1])
-
-    def test_a_prompt_that_is_not_pooled(self, vectorizer, texts, tmp_path):
-        pooling = {"pooling_mode": "mean", "include_prompt": False}
-        folder = save_sentence_transformer("bert", tmp_path, pooling=pooling)
-        settings = {"prompts": {"query": "the list of "}, "default_prompt_name": "query"}
-        write_json(folder / "config_sentence_transformers.json", settings)
-        with pytest.raises(ValueError, match="puts 'the list of ' before every document and excl"):
-            vectorizer.set_params(model=folder).fit(texts)
 
 
 def frequencies(table: StaticTable, documents: list[str]) -> tuple[Counter[str], Counter[str]]:

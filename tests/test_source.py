@@ -12,11 +12,7 @@ from teachers import save_sentence_transformer, save_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._formats.hub import Source
-from sklearn_static._formats.sentence_transformers import (
-    default_prompt,
-    module_entries,
-    module_kind,
-)
+from sklearn_static._formats.sentence_transformers import module_entries, module_kind
 
 
 def folder_source(folder: Path) -> Source:
@@ -57,15 +53,6 @@ class TestFolder:
         kind = "sentence_transformers.models.Pooling"
         assert module_kind({"type": kind, "path": ""}) == "Pooling"
         assert module_kind({"type": "custom.Pooling", "path": ""}) == ""
-
-    def test_a_default_prompt(self, tmp_path):
-        assert default_prompt(folder_source(tmp_path)) == ""
-        settings = {"prompts": {"query": "q: "}, "default_prompt_name": "query"}
-        write_json(tmp_path / "config_sentence_transformers.json", settings)
-        assert default_prompt(folder_source(tmp_path)) == "q: "
-        write_json(tmp_path / "config_sentence_transformers.json", settings | {"prompts": {}})
-        with pytest.raises(ValueError, match="default prompt 'query', but its prompts are none"):
-            default_prompt(folder_source(tmp_path))
 
     @pytest.mark.parametrize("model", ["/no/such/folder", "./none", "a/b/c"])
     def test_neither_a_folder_nor_a_name(self, model):

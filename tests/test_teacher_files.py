@@ -4,10 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
+import hub
 import pytest
 from fresh import run
 from safetensors.torch import load_file, save_file
-from teachers import save_dense, save_sentence_transformer, save_transformer, usable, write_json
+from teachers import (
+    make_adapter,
+    save_dense,
+    save_sentence_transformer,
+    save_transformer,
+    usable,
+    write_json,
+)
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.teacher_files import TeacherFiles, read_teacher_files
@@ -111,7 +119,95 @@ print(read_teacher_files(Source("org/tiny", None, False, True), "auto").encoder.
         assert len(found) == 2
 
 
+class TestAdapters:
+    """They are refused before a tokenizer, weights or peft are loaded."""
+
+    MERGE = r"merge the adapter into that model with merge_and_unload\(\), .* save_pretrained\(\)"
+
+    @pytest.mark.parametrize("save", [save_transformer, save_sentence_transformer])
+    @pytest.mark.parametrize("distill_on", ["vocabulary", "corpus"])
+    def test_without_the_weights_of_a_whole_model(self, save, distill_on, tmp_path):
+        folder = make_adapter(save("bert", tmp_path))
+        (folder / "tokenizer.json").unlink()
+        message = (
+            f"model='{folder}' is a PEFT adapter for the base model 'org/base' "
+            rf"\(adapter_config\.json\), without the weights of a whole model: {self.MERGE}"
+        )
+        with pytest.raises(ValueError, match=message):
+            StaticEmbeddingVectorizer(folder, distill_on=distill_on).fit(["a"])
+
+    @pytest.mark.parametrize("place", ["", "0_Transformer/"])
+    def test_of_a_transformer_in_a_folder_of_its_own(self, place, tmp_path):
+        """For which transformers looks in the root folder, too."""
+        folder = save_sentence_transformer("bert", tmp_path)
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[0]["path"] = "0_Transformer"
+        write_json(folder / "modules.json", modules)
+        (folder / "0_Transformer").mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).rename(folder / "0_Transformer" / name)
+        make_adapter(folder, place, is_whole=not place)
+        with pytest.raises(ValueError, match=rf"'org/base' \({place}adapter_config\.json\)"):
+            read(folder)
+
+    @pytest.mark.parametrize("save", [save_transformer, save_sentence_transformer])
+    def test_beside_the_weights_of_a_whole_model(self, save, tmp_path):
+        folder = make_adapter(save("bert", tmp_path), is_whole=True)
+        message = (
+            r"has both the weights of a whole model and a PEFT adapter .*: if the adapter is "
+            rf"merged into the weights, remove adapter_config\.json; otherwise {self.MERGE}"
+        )
+        with pytest.raises(ValueError, match=message):
+            read(folder)
+        (folder / "adapter_config.json").unlink()
+        read(folder, "mean")
+
+    FIT = """
+from sklearn_static import StaticEmbeddingVectorizer
+try:
+    StaticEmbeddingVectorizer("org/tiny").fit(["a"])
+except ValueError as error:
+    print(error)
+"""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("save", [save_transformer, save_sentence_transformer])
+    def test_on_the_hub(self, save, tmp_path):
+        folder = make_adapter(save("bert", tmp_path / "tiny"))
+        with hub.serving(folder) as (address, log):
+            printed = run(self.FIT, HF_HUB_CACHE=str(tmp_path / "cache"), HF_ENDPOINT=address)
+        assert printed.startswith("model='org/tiny' is a PEFT adapter for the base model")
+        assert not [line for line in log if "tokenizer" in line or "safetensors" in line]
+
+    @pytest.mark.slow
+    def test_in_the_cache_of_the_hub(self, snapshot, tmp_path):
+        make_adapter(save_transformer("bert", snapshot))
+        printed = run(self.FIT, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+        assert printed.startswith("model='org/tiny' is a PEFT adapter for the base model")
+
+
 class TestErrors:
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("version", "is_too_old"), [("4.56.2", True), ("4.57.0", False)])
+    def test_attention_that_an_old_version_ignores(self, version, is_too_old, tmp_path):
+        folder = save_sentence_transformer("bert", tmp_path / "teacher")
+        config = json.loads((folder / "config.json").read_text())
+        write_json(folder / "config.json", config | {"use_bidirectional_attention": True})
+        metadata = tmp_path / f"transformers-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n")
+        code = f"""
+from sklearn_static._distill.teacher_files import read_teacher_files
+from sklearn_static._formats.hub import Source
+try:
+    read_teacher_files(Source({str(folder)!r}, None, False, True), "auto")
+except ValueError as error:
+    print(error)
+"""
+        printed = run(code, tmp_path)
+        assert ("which transformers 4.56.2 ignores, so all" in printed) == is_too_old
+        assert bool(printed) == is_too_old
+
     def test_unknown_module(self, tmp_path):
         kind = "sentence_transformers.models.LSTM"
         folder = save_sentence_transformer("bert", tmp_path, extra_modules=(kind,))

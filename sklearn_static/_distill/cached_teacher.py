@@ -111,6 +111,9 @@ class CachedTeacher:
     n_jobs : int or None, default=None
         Number of workers among which to divide the inputs if joblib's active backend is that of a
         cluster; None takes the backend's default.
+    prompt : str or None, default=None
+        The name of one of the teacher's prompts, or any other text, which is put before every
+        document; None takes its default prompt.
 
     Attributes
     ----------
@@ -137,8 +140,9 @@ class CachedTeacher:
         batch_size: int,
         progress: bool,
         n_jobs: int | None = None,
+        prompt: str | None = None,
     ) -> None:
-        files = read_teacher_files(source, pooling)
+        files = read_teacher_files(source, pooling, prompt)
         teacher_versions()  # raises before the documents are read
         self.vocabulary: Vocabulary = usable_tokens(Original.from_tokenizer(files.tokenizer))
         self._inputs = Inputs(files, self.vocabulary)

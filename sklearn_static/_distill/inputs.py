@@ -49,7 +49,7 @@ class Inputs:
         return input_ids
 
     def of_documents(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
-        """Put documents after the teacher's default prompt and between the special tokens.
+        """Put documents after the prompt and between the special tokens.
 
         Parameters
         ----------
@@ -73,9 +73,9 @@ class Inputs:
         """
         if self._files.prompt and not self._files.pools_prompt:
             raise ValueError(
-                f"The teacher puts {self._files.prompt!r} before every document and excludes it "
-                "from the pooling, which distill_on='corpus' does not support; use "
-                "distill_on='vocabulary' or another teacher."
+                f"The teacher reads the prompt {self._files.prompt!r} before every document and "
+                "excludes it from the pooling, which distill_on='corpus' does not support; set "
+                "prompt='' to leave it out, or use distill_on='vocabulary' or another teacher."
             )
         if self._files.truncates_left:
             raise ValueError(
@@ -119,8 +119,10 @@ class Inputs:
         """Number of a document's own tokens that the teacher reads; None means all."""
         if self._max_between is None:
             return None
-        prompt_ids, _ = self._vocabulary.encode([self._files.prompt])
-        return max(self._max_between - len(prompt_ids), 0)
+        # The end of a prompt, such as its space, may be part of the document's first token.
+        ids, offsets = self._vocabulary.encode(["a", self._files.prompt + "a"])
+        n_of_prompt = len(ids) - 2 * int(offsets[1])
+        return max(self._max_between - n_of_prompt, 0)
 
     @cached_property
     def _max_between(self) -> int | None:

@@ -157,8 +157,8 @@ def corpus_vectors(
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
-            "are all that the teacher reads; use distill_on='vocabulary' or a teacher with a "
-            "larger maximum length."
+            "are all that the teacher reads; use distill_on='vocabulary', a shorter prompt, or a "
+            "teacher with a larger maximum length."
         )
     token_outputs = centered(_token_outputs(teacher, kept, n_components))
     embeddings, states = teacher.embeddings(inputs)

@@ -19,16 +19,20 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    MODEL_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForTextEncoding,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
 )
 
 from sklearn_static._distill.states import pack
 from sklearn_static._distill.teacher_files import Encoder
 from sklearn_static._formats.hub import Source, join
+from sklearn_static._sklearn import parse_version
 
 
 def _mean_by_position(hidden: Tensor) -> Tensor:
@@ -46,6 +50,10 @@ _POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "weightedmean": _mean_by_position,
     "lasttoken": lambda hidden: hidden[:, -1],
 }
+# The argument of `from_pretrained` was renamed.
+_DTYPE = (
+    "dtype" if parse_version(transformers.__version__) >= parse_version("4.56") else "torch_dtype"
+)
 # Bounds the memory of a forward pass: the maximum number of tokens per input of a full batch.
 _TOKENS_PER_INPUT = 32
 
@@ -231,15 +239,36 @@ def _explained(source: Source, path: str) -> Iterator[None]:
         ) from error
 
 
+def _auto_class(source: Source, config: PretrainedConfig) -> Any:
+    """Choose the class that loads a model which computes embeddings of text alone."""
+    whole = MODEL_MAPPING.get(type(config), None)
+    # The flag of an encoder-decoder does not tell: an encoder of T5 may be saved without it.
+    if MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), whole) is not whole:
+        return AutoModelForTextEncoding
+    kind = None
+    if config.is_encoder_decoder:
+        kind = "an encoder-decoder, of which transformers has no class for the encoder alone"
+    elif hasattr(whole, "get_text_features"):
+        kind = "a model of texts and images or sounds, which does not run on texts alone"
+    if kind is not None:
+        raise ValueError(
+            f"model={source.model!r} is {kind} (model_type {config.model_type!r}); pass a "
+            "sentence-transformer, or a transformers encoder or decoder of texts."
+        )
+    return AutoModel
+
+
 def _load_transformer(encoder: Encoder) -> Any:
     source = encoder.source
     loading = source.loading(encoder.transformer_path)
     with _explained(source, encoder.transformer_path):
         config = AutoConfig.from_pretrained(**loading)
-        # In an encoder-decoder, only the encoder computes embeddings.
-        auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-        loaded = auto.from_pretrained(
-            config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
+        loaded = _auto_class(source, config).from_pretrained(
+            config=config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **{_DTYPE: torch.float32},
+            **loading,
         )
     # A custom class may have a loader without such a report.
     transformer, report = loaded if isinstance(loaded, tuple) else (loaded, {"missing_keys": ()})
@@ -258,6 +287,8 @@ def _load_transformer(encoder: Encoder) -> Any:
         )
     if getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # useless without generation
+    # A custom class may load in another type. Otherwise it is float32 from the beginning, as
+    # buffers that are once rounded, such as Gemma's scale of embeddings, remain so.
     return transformer.float().eval()
 
 

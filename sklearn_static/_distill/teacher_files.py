@@ -26,12 +26,13 @@ from sklearn_static._formats.files import (
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.sentence_transformers import (
     Modules,
-    default_prompt,
     may_have_modules,
     read_modules,
+    read_prompt,
     transformer_settings,
 )
 from sklearn_static._formats.settings import Settings
+from sklearn_static._sklearn import parse_version
 from sklearn_static._warnings import warn
 
 Pooling = Literal["auto", "mean", "cls", "last"]
@@ -40,11 +41,20 @@ _POOLING_BY_PARAMETER = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
 # Models whose first positions are reserved for padding.
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+# Models whose config.json has another name for max_position_embeddings; T5 does not use its own.
+_N_POSITIONS = {"gpt2", "gpt_bigcode", "gptj", "codegen", "openai-gpt", "ctrl"}
+# The first version of transformers that reads use_bidirectional_attention.
+_BIDIRECTIONAL_SINCE = "4.57"
 # In addition to config.json, a transformer needs one file of each kind.
 _REQUIRED_FILES = {
     "tokenizer": ["tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tokenization*.py"],
     "weights": ["model.safetensors", "*.safetensors", "*.bin"],
 }
+_WHOLE_WEIGHTS = [
+    f"{name}{index}"
+    for name in ("model.safetensors", "pytorch_model.bin")
+    for index in ("", ".index.json")
+]
 # Files that can change an output; exports to other runtimes are in folders of their own.
 _HASHED_SUFFIXES = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")
 
@@ -130,7 +140,7 @@ class TeacherFiles:
         Number of tokens to which documents are truncated, including special tokens; None does not
         truncate.
     prompt : str
-        The default prompt, which is prepended to every document.
+        The text that is prepended to every document; may be empty.
     pools_prompt : bool
         Whether the prompt's tokens are pooled with those of the document.
     truncates_left : bool
@@ -160,7 +170,7 @@ def _digest_of_state(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
+def read_teacher_files(source: Source, pooling: Pooling, prompt: str | None = None) -> TeacherFiles:
     """Read a sentence-transformers folder or a plain transformers model.
 
     Parameters
@@ -169,6 +179,8 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         The model.
     pooling : {"auto", "mean", "cls", "last"}
         "auto" takes the pooling mode of the folder, or the mean if it specifies none.
+    prompt : str or None, default=None
+        The name of one of the folder's prompts, or any other text; None takes its default prompt.
 
     Returns
     -------
@@ -180,16 +192,19 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
     OSError
         If there is no such model or a file is missing.
     ValueError
-        If the folder has an unsupported module or setting.
+        If the folder has an adapter or an unsupported module or setting, or if the installed
+        version of transformers would ignore a setting.
 
     Warns
     -----
     UserWarning
-        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer.
+        If a copy of a model on the Hub may lack the list of modules of a sentence-transformer. If
+        `prompt` looks like a name that the folder's prompts do not include.
     """
     modules = read_modules(source)
+    _check_no_adapter(source, "" if modules is None else modules.transformer_path)
     # A plain transformer has none of the files of sentence-transformers.
-    settings, prompt = Settings({}, ""), ""
+    settings, prompt_text = Settings({}, ""), prompt or ""
     if modules is None:
         modules = Modules()
         if pooling == "auto" and may_have_modules(source):
@@ -201,10 +216,11 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
             )
     else:
         settings = transformer_settings(source, modules.transformer_path)
-        prompt = default_prompt(source)
+        prompt_text = read_prompt(source, prompt)
     modes = modules.pooling if pooling == "auto" else (_POOLING_BY_PARAMETER[pooling],)
     path = modules.transformer_path
     config = source.settings(join(path, "config.json"), required=True)
+    _check_attention(source, config)
     if source.is_local:
         _check_complete(source, path)
     tokenizer_settings = source.settings(join(path, "tokenizer_config.json"))
@@ -212,10 +228,48 @@ def read_teacher_files(source: Source, pooling: Pooling) -> TeacherFiles:
         Encoder(source, path, modes, modules.dense_paths),
         _read_tokenizer(source, path, tokenizer_settings, settings),
         _max_seq_length(config, tokenizer_settings, settings),
-        prompt,
+        prompt_text,
         modules.pools_prompt,
         tokenizer_settings.text("truncation_side") == "left",
     )
+
+
+def _check_no_adapter(source: Source, path: str) -> None:
+    """Raise if a transformer is an adapter of another model, or has one beside its weights.
+
+    With peft installed, transformers would load the other model, whose content the fingerprint does
+    not contain, and not the weights in the folder.
+    """
+    names = [join(path, "adapter_config.json"), "adapter_config.json"]
+    name = next(filter(source.has, names), None)
+    if name is None:
+        return
+    base = source.settings(name).text("base_model_name_or_path")
+    adapter = f"a PEFT adapter for the base model {base!r} ({name})"
+    merge = (
+        "merge the adapter into that model with merge_and_unload(), write the result with "
+        "save_pretrained(), and pass its folder"
+    )
+    if any(source.has(join(path, weights)) for weights in _WHOLE_WEIGHTS):
+        raise ValueError(
+            f"model={source.model!r} has both the weights of a whole model and {adapter}: if the "
+            f"adapter is merged into the weights, remove {name}; otherwise {merge}."
+        )
+    raise ValueError(
+        f"model={source.model!r} is {adapter}, without the weights of a whole model: {merge}."
+    )
+
+
+def _check_attention(source: Source, config: Settings) -> None:
+    """Raise if transformers is too old for EmbeddingGemma's attention, which it would ignore."""
+    if config.raw("use_bidirectional_attention") is True:
+        found = teacher_versions()["transformers"]
+        if parse_version(found) < parse_version(_BIDIRECTIONAL_SINCE):
+            raise ValueError(
+                f"model={source.model!r} has use_bidirectional_attention=True in its config.json, "
+                f"which transformers {found} ignores, so all embeddings would be wrong; install "
+                f"transformers>={_BIDIRECTIONAL_SINCE} (pip install --upgrade transformers)."
+            )
 
 
 def _check_complete(source: Source, path: str) -> None:
@@ -266,7 +320,8 @@ def _max_seq_length(
     config: Settings, tokenizer_settings: Settings, settings: Settings
 ) -> int | None:
     """Return the number of tokens to which the teacher truncates, None for no limit."""
-    positions = config.number("max_position_embeddings")
+    is_other = config.text("model_type") in _N_POSITIONS
+    positions = config.number("n_positions" if is_other else "max_position_embeddings")
     if positions is not None and config.text("model_type") in _PADDED_POSITIONS:
         padding = config.number("pad_token_id")
         positions -= 2 if padding is None else padding + 1

@@ -248,7 +248,7 @@ class Source:
             return self._fetch(filename)
         # The client records neither which files the model has, except in its latest versions, nor
         # whether it loaded all of them: a copy lacks what is optional, or AutoModel does not need.
-        main_files = ("config.json", "modules.json")
+        main_files = ("config.json", "modules.json", "adapter_config.json")
         if any(map(self._copy, main_files)) and filename not in (self._listed or ()):
             return None
         raise self._not_loaded(filename, answer.reason)

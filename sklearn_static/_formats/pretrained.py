@@ -19,9 +19,9 @@ from sklearn_static._formats.files import MAX_SETTINGS, MAX_TOKENIZER, parse_tok
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.model_card import model_card, read_metadata, short_name
 from sklearn_static._formats.sentence_transformers import (
-    default_prompt,
     module_entries,
     module_kind,
+    read_prompt,
     truncate_dim,
 )
 from sklearn_static._formats.settings import Settings
@@ -157,7 +157,7 @@ def _layout(source: Source) -> _Layout | None:
             f"model={source.model!r} has the modules {', '.join(kinds)}; only Normalize "
             "is supported after StaticEmbedding."
         )
-    prompt = default_prompt(source)
+    prompt = read_prompt(source)
     if prompt:
         raise ValueError(
             f"model={source.model!r} puts {prompt!r} before every document, which is "

@@ -1,11 +1,13 @@
 """The format of sentence-transformers: modules, pooling, and prompts."""
 
 import posixpath
+import re
 import reprlib
 from dataclasses import dataclass
 
 from sklearn_static._formats.hub import Source, join
 from sklearn_static._formats.settings import Settings
+from sklearn_static._warnings import warn
 
 # The flags of older folders and sentence-transformers' names of the pooling modes, in the order in
 # which it concatenates several of them.
@@ -108,33 +110,49 @@ def module_kind(module: dict[str, str]) -> str:
     return kind.rpartition(".")[2] if package == "sentence_transformers" else ""
 
 
-def default_prompt(source: Source) -> str:
-    """Read the default prompt, which a sentence-transformer prepends to every document.
+def read_prompt(source: Source, prompt: str | None = None) -> str:
+    """Read the prompt, which a sentence-transformer prepends to every document.
 
     Parameters
     ----------
     source : Source
         The files of the model.
+    prompt : str or None, default=None
+        The name of one of the model's prompts, or any other text; None takes the default prompt.
 
     Returns
     -------
     prompt : str
-        The prompt; empty if there is none.
+        The text of the prompt; empty if there is none.
 
     Raises
     ------
     ValueError
         If the prompts do not include the default one.
+
+    Warns
+    -----
+    UserWarning
+        If a text looks like a name that the model's prompts do not include.
     """
     settings = source.settings(_CONFIG)
-    name = settings.text("default_prompt_name")
     prompts = settings.object("prompts")
-    if name is not None and name not in prompts:
-        raise ValueError(
-            f"model={source.model!r} has the default prompt {name!r}, but its prompts are "
-            f"{', '.join(map(repr, prompts.keys())) or 'none'}."
+    names = ", ".join(map(repr, prompts.keys())) or "none"
+    if prompt is None:
+        prompt = settings.text("default_prompt_name")
+        if prompt is not None and prompt not in prompts:
+            raise ValueError(
+                f"model={source.model!r} has the default prompt {prompt!r}, but its prompts are "
+                f"{names}."
+            )
+    if prompt is None or prompt in prompts:
+        return (prompts.text(prompt) if prompt else None) or ""
+    if re.fullmatch(r"[\w-]+", prompt):  # a text ends with a space or a colon
+        warn(
+            f"prompt={prompt!r} is not the name of a prompt of the teacher, so this text is put "
+            f"before every document; names: {names}."
         )
-    return (prompts.text(name) if name is not None else None) or ""
+    return prompt
 
 
 def truncate_dim(source: Source) -> int | None:
