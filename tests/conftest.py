@@ -1,9 +1,12 @@
 import os
 import tempfile
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import corpora
+import fresh
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -15,6 +18,8 @@ from sklearn_static import StaticEmbeddingVectorizer
 # Tests never touch the user's own cache. The processes of pytest-xdist share one folder.
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
+# For the code of teachers, which transformers copies; each process of pytest-xdist has its own.
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
 # With SKLEARN_STATIC_FULL=1, tests that read a sample read all.
 FULL = os.environ.get("SKLEARN_STATIC_FULL") == "1"
@@ -78,6 +83,14 @@ def with_bigrams(bert_folder, texts):
 def pipeline(fitted, texts, classes):
     """A linear classifier of four classes; not to be changed."""
     return make_pipeline(clone(fitted), LogisticRegression()).fit(texts, classes)
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> ForkServerContext:
+    """Start processes from one that has imported what takes seconds."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*fresh.TORCH, "distributed"])
+    return context
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def run(code: str, *shadows: Path, needs_torch: bool = False, **environment: str
             text=True,
             env=variables | {"PYTHONPATH": os.pathsep.join(paths)},
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
