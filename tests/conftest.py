@@ -1,7 +1,8 @@
+import multiprocessing
 import os
+import sys
 import tempfile
-from collections.abc import Callable
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -29,6 +30,14 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 TOKENIZERS = Path(
     os.environ.get("SKLEARN_STATIC_TOKENIZERS") or CACHE / "sklearn-static" / "tokenizers"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of MiniLM: the first of them takes more than a minute to distill it.
+
+    They are in one process of pytest-xdist, so that no other one waits for it.
+    """
+    items.sort(key=lambda item: "minilm" not in item.keywords)
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +97,19 @@ def pipeline(fitted, texts, classes):
 @pytest.fixture(scope="session")
 def forkserver() -> ForkServerContext:
     """Start processes from one that has imported what takes seconds."""
-    context = get_context("forkserver")
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*fresh.TORCH, "distributed"])
     return context
+
+
+@pytest.fixture
+def forks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let joblib's multiprocessing backend start its workers from the forkserver."""
+    if sys.platform == "linux":
+        request.getfixturevalue("forkserver")
+        multiprocessing.set_start_method("forkserver", force=True)
+    yield
+    multiprocessing.set_start_method(None, force=True)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 import joblib
 import numpy as np
 import pytest
-from joblib.parallel import LokyBackend, register_parallel_backend
+from joblib.parallel import MultiprocessingBackend, register_parallel_backend
 from teachers import N_TOKENS, save_logged
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -16,14 +16,14 @@ from sklearn_static._distill.teacher_files import read_teacher_files
 from sklearn_static._formats.hub import Source
 
 
-class ClusterBackend(LokyBackend):
+class ClusterBackend(MultiprocessingBackend):
     """Local processes; like Ray's and Spark's, it returns all results of a call at once."""
 
     supports_return_generator = False
 
 
 @pytest.fixture
-def cluster():
+def cluster(forks):
     register_parallel_backend("cluster", ClusterBackend)
     return joblib.parallel_config(backend="cluster", n_jobs=2)
 
