@@ -115,6 +115,7 @@ os.dup2(1, 2)  # what workers write to standard error is printed as well
 import joblib
 vectorizer = joblib.load({str(tmp_path / "model.joblib")!r})
 joblib.Parallel(2)([joblib.delayed(vectorizer.transform)([""])])
+joblib.externals.loky.get_reusable_executor().shutdown()
 """
     printed = run(code)
     assert "UserWarning: Documents with no in-vocabulary token: 1 of 1" in printed
