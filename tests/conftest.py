@@ -1,9 +1,13 @@
+import multiprocessing
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import corpora
+import fresh
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -15,6 +19,8 @@ from sklearn_static import StaticEmbeddingVectorizer
 # Tests never touch the user's own cache. The processes of pytest-xdist share one folder.
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 os.environ["SKLEARN_STATIC_CACHE"] = str(Path(tempfile.gettempdir()) / f"sklearn-static-{RUN}")
+# For the code of teachers, which transformers copies; each process of pytest-xdist has its own.
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
 # With SKLEARN_STATIC_FULL=1, tests that read a sample read all.
 FULL = os.environ.get("SKLEARN_STATIC_FULL") == "1"
@@ -24,6 +30,14 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 TOKENIZERS = Path(
     os.environ.get("SKLEARN_STATIC_TOKENIZERS") or CACHE / "sklearn-static" / "tokenizers"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of MiniLM: the first of them takes more than a minute to distill it.
+
+    They are in one process of pytest-xdist, so that no other one waits for it.
+    """
+    items.sort(key=lambda item: "minilm" not in item.keywords)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +92,24 @@ def with_bigrams(bert_folder, texts):
 def pipeline(fitted, texts, classes):
     """A linear classifier of four classes; not to be changed."""
     return make_pipeline(clone(fitted), LogisticRegression()).fit(texts, classes)
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> ForkServerContext:
+    """Start processes from one that has imported what takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*fresh.TORCH, "distributed"])
+    return context
+
+
+@pytest.fixture
+def forks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let joblib's multiprocessing backend start its workers from the forkserver."""
+    if sys.platform == "linux":
+        request.getfixturevalue("forkserver")
+        multiprocessing.set_start_method("forkserver", force=True)
+    yield
+    multiprocessing.set_start_method(None, force=True)
 
 
 @pytest.fixture

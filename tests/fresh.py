@@ -2,7 +2,7 @@
 
 What takes seconds there is importing NumPy, scikit-learn and torch, which these tests are not
 about. Where it can be done, a process has therefore imported them once, and each call forks it:
-the package itself is new to the child, and so is all that depends on the environment.
+the package itself is new to the child, and what depends on the environment follows the child's.
 """
 
 import json
@@ -16,14 +16,23 @@ from pathlib import Path
 OPTIONS = ("-W", "always::UserWarning")
 # What the package imports in any case.
 SKLEARN = ("joblib", "numpy", "scipy.sparse.linalg", "sklearn.decomposition", "sklearn.pipeline")
-# Without transformers, which reads the environment when it is imported.
-TORCH = (*SKLEARN, "torch", "torch._dynamo", "torch.distributed.tensor", "torch.export")
+# What fit imports, with the modules of the tiny teacher.
+TORCH = (
+    *SKLEARN,
+    "sklearn.neighbors",
+    "torch",
+    "huggingface_hub.hf_api",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+)
 
 SERVER = """
-import importlib, json, os, sys, warnings
+import gc, importlib, json, os, sys, warnings
 for name in {modules}:
     importlib.import_module(name)
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+gc.freeze()  # or each child would spend a second on collecting what it never used
 while line := sys.stdin.readline():
     if os.fork():
         print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
@@ -35,8 +44,13 @@ while line := sys.stdin.readline():
     os.environ.update(request["environment"])
     sys.path[1:1] = request["shadows"]
     importlib.invalidate_caches()
+    if "transformers" in sys.modules:  # the modules that read the environment on import
+        for name in ("huggingface_hub.constants", "transformers.utils.hub"):
+            importlib.reload(sys.modules[name])
+        sys.modules["huggingface_hub.hf_api"].api.__init__()
     exec(compile(request["code"], "<string>", "exec"), {{"__name__": "__main__"}})
-    break
+    sys.stdout.flush()
+    os._exit(0)  # without half a second of taking apart what was imported
 """
 
 
@@ -50,7 +64,8 @@ def run(code: str, *shadows: Path, needs_torch: bool = False, **environment: str
     *shadows : Path
         Folders in which packages are found before the installed ones.
     needs_torch : bool, default=False
-        Whether the code imports torch. It finds it imported if a process can be forked.
+        Whether the code imports torch. It and transformers are already imported if a process can
+        be forked.
     **environment : str
         Changes to the environment.
     """
@@ -64,7 +79,7 @@ def run(code: str, *shadows: Path, needs_torch: bool = False, **environment: str
             text=True,
             env=variables | {"PYTHONPATH": os.pathsep.join(paths)},
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
     with tempfile.TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")

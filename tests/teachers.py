@@ -3,6 +3,7 @@
 import collections
 import inspect
 import json
+import os
 import re
 import statistics
 import textwrap
@@ -590,16 +591,17 @@ def reference_features(
     return features
 
 
-def save_logged(folder: Path) -> Path:
+def save_logged(folder: Path, log: str = os.devnull) -> Path:
     """Write a sentence-transformer whose own code logs each input that it is run on.
 
-    It takes ``trust_remote_code=True``. The environment variable LOG names the file; each line is
-    the token ids of one input. SECONDS is how long a forward pass takes at least. KILL names a file
-    of inputs, such as lines of the log: on each of them one process ends.
+    It takes ``trust_remote_code=True``. Each line of the log is the token ids of one input. The
+    environment variable LOG names another file, for a process that starts with it. SECONDS is how
+    long a forward pass takes at least. KILL names a file of inputs, such as lines of the log: on
+    each of them one process ends.
     """
     save_sentence_transformer("bert", folder)
     config = json.loads((folder / "config.json").read_text())
-    config |= {"auto_map": {"AutoModel": "logged.LoggedBert"}}
+    config |= {"auto_map": {"AutoModel": "logged.LoggedBert"}, "log": log}
     write_json(folder / "config.json", config)
     (folder / "logged.py").write_text(
         textwrap.dedent(
@@ -615,7 +617,8 @@ def save_logged(folder: Path) -> Path:
                 def forward(self, input_ids, **options):
                     lines = [" ".join(map(str, ids)) + "\\n" for ids in input_ids.tolist()]
                     # transformers of old gives this class to every BERT that is loaded later.
-                    with open(os.environ.get("LOG", os.devnull), "a") as log:
+                    path = os.environ.get("LOG") or getattr(self.config, "log", os.devnull)
+                    with open(path, "a") as log:
                         log.write("".join(lines))
                     deadly = Path(os.environ.get("KILL", os.devnull))
                     left = deadly.read_text().splitlines(keepends=True)

@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,6 @@ import joblib
 import numpy as np
 import pytest
 from fresh import run
-from joblib.externals.loky import get_reusable_executor
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -36,10 +34,8 @@ def vectorizer(bert_folder, tmp_path) -> StaticEmbeddingVectorizer:
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch) -> Path:
+def log(tmp_path) -> Path:
     """The log of the inputs on which a logged teacher is run."""
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     (tmp_path / "log").touch()
     return tmp_path / "log"
 
@@ -47,7 +43,7 @@ def log(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def logged(log, tmp_path) -> StaticEmbeddingVectorizer:
     return StaticEmbeddingVectorizer(
-        save_logged(tmp_path / "logged"),
+        save_logged(tmp_path / "logged", str(log)),
         n_components=8,
         trust_remote_code=True,
         memory=tmp_path / "cache",
@@ -196,62 +192,61 @@ def test_changed_weights_under_the_same_path_are_noticed(vectorizer, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts, tmp_path):
+def test_a_grid_search_runs_each_token_and_each_document_once(logged, log, texts, tmp_path, forks):
     """In two processes, over all candidates and folds; a second search runs nothing.
 
     A third, with another cache, is over selections of tokens.
     """
-    get_reusable_executor().shutdown()  # workers of another test do not have the log
+    texts = texts[:100]
     labels = ["list" in text for text in texts]
     search = GridSearchCV(
         make_pipeline(logged, LogisticRegression()),
         {
             "staticembeddingvectorizer__n_components": [4, 8],
             "staticembeddingvectorizer__distill_on": ["vocabulary", "corpus"],
-            "logisticregression__C": [1, 10],
         },
-        cv=3,
+        cv=2,
         n_jobs=2,
     )
-    search.fit(texts, labels)
-    once = runs(log)
-    assert set(once.values()) == {1}
-    assert len(once) == N_TOKENS + len(set(texts))
-    search.fit(texts, labels)
-    assert runs(log) == once
+    with joblib.parallel_config(backend="multiprocessing"):
+        search.fit(texts, labels)
+        once = runs(log)
+        assert set(once.values()) == {1}
+        assert len(once) == N_TOKENS + len(set(texts))
+        search.fit(texts, labels)
+        assert runs(log) == once
 
     log.write_text("")
     logged.set_params(min_df=1, memory=tmp_path / "another")
     search = GridSearchCV(
         make_pipeline(logged, LogisticRegression()),
         {"staticembeddingvectorizer__min_df": [1, 2, 0.05, 0]},
-        cv=3,
+        cv=2,
         n_jobs=2,
     )
-    search.fit(texts, labels)
+    with joblib.parallel_config(backend="multiprocessing"):
+        search.fit(texts, labels)
     assert set(runs(log).values()) == {1}
     assert len(runs(log)) == N_TOKENS
 
 
-FIT = """
-import sys
-from sklearn_static import StaticEmbeddingVectorizer
-StaticEmbeddingVectorizer({folder!r}, n_components=8, distill_on="corpus", trust_remote_code=True,
-                          memory={memory!r}, batch_size=4).fit({texts!r})
-"""
-
-
 @pytest.mark.slow
 def test_killed_process_leaves_no_lock_and_no_partial_entry(logged, log, texts, tmp_path):
-    code = FIT.format(folder=str(logged.model), memory=str(tmp_path / "cache"), texts=texts)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"SECONDS": "0.02"}, stderr=subprocess.PIPE
-    )
-    while len(runs(log)) < N_TOKENS + 120:  # while documents are run
-        assert process.poll() is None, process.stderr.read().decode()
+    code = f"""
+import os, threading, time
+from pathlib import Path
+from sklearn_static import StaticEmbeddingVectorizer
+def kill():
+    while Path({str(log)!r}).read_text().count("\\n") < {N_TOKENS + 120}:
         time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    os.kill(os.getpid(), 9)  # while documents are run
+threading.Thread(target=kill, daemon=True).start()
+StaticEmbeddingVectorizer({str(logged.model)!r}, n_components=8, distill_on="corpus",
+                          trust_remote_code=True, memory={str(tmp_path / "cache")!r},
+                          batch_size=4).fit({texts!r})
+"""
+    with pytest.raises(AssertionError, match=r"exit code -?9\n"):
+        run(code, needs_torch=True, SECONDS="0.02")
     before = runs(log)
     resumed = logged.set_params(distill_on="corpus").fit(texts).vectors_
     assert len(runs(log) - before) < len(set(texts)), "what was stored was not used"
@@ -357,10 +352,11 @@ class TestFailures:
             for path in (Path(root), folder, *folder.rglob("*")):
                 path.chmod(0o755)
             code = f"""
-import os, warnings
+import io, os, sys, warnings
 from pathlib import Path
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._cache import Store, _seal
+sys.stderr = io.StringIO()
 vectorizer = StaticEmbeddingVectorizer({str(folder)!r}, n_components=8, verbose=1)
 # This also imports all that fit needs: without root's rights the package may be out of reach.
 readable, closed = Path({str(readable)!r}), Path({str(closed)!r})
@@ -378,12 +374,12 @@ with warnings.catch_warnings(record=True) as caught:
     print(len(caught))
     store.put({{b"key": b"value"}})
     print(store.get([b"key"]), [str(w.message)[:36] for w in caught])
+print(sys.stderr.getvalue().count("  0%|"))
 """
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        kept, closed = done.stdout.splitlines() or (done.stderr, "")
+            kept, closed, n_bars = run(code, needs_torch=True).splitlines()
         assert kept == "0"
         assert closed == """{b'key': b'value'} ["The teacher's outputs are not cached"]"""
-        assert done.stderr.count("  0%|") == 1  # only the first fit
+        assert n_bars == "1"  # only the first fit
 
     @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 from fresh import run
+from processes import put_features
 from teachers import corpus, save_sentence_transformer, tiny_vectorizer
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -100,15 +101,11 @@ def test_forks_at_any_time(vectorizer, expected, texts):
             thread.join(timeout=30)
 
 
-def put_features(path: str, texts: list[str], queue: object) -> None:
-    queue.put(joblib.load(path).transform(texts * 10))
-
-
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_spawned_and_forkserver_processes(method, path, expected, texts):
+def test_spawned_and_forkserver_processes(method, path, expected, texts, request):
     if method == "forkserver" and sys.platform == "win32":
         pytest.skip("needs POSIX")
-    context = get_context(method)
+    context = get_context(method) if method == "spawn" else request.getfixturevalue(method)
     queue = context.SimpleQueue()
     child = context.Process(target=put_features, args=(path, texts, queue))
     child.start()

@@ -3,6 +3,7 @@
 import gc
 import os
 import pickle
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,6 +29,7 @@ import dask.array
 import dask.bag
 import dask.dataframe
 from distributed import Client, KilledWorker, LocalCluster
+from distributed.utils import get_mp_context
 
 pytestmark = pytest.mark.cluster
 
@@ -38,15 +40,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        # The workers have the environment of this process at their start.
-        patch.setenv("LOG", str(folder / "log"))
-        patch.setenv("KILL", str(folder / "kill"))
-        patch.setenv("HF_MODULES_CACHE", str(folder / "modules"))
-        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+def cluster(folder, request):
+    environment = {"LOG": str(folder / "log"), "KILL": str(folder / "kill")}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    method = "forkserver" if sys.platform == "linux" else "spawn"
+    with dask.config.set({"distributed.worker.multiprocessing-method": method}):
+        if method == "forkserver":
+            get_mp_context()  # which would otherwise change later what the server imports
+            request.getfixturevalue("forkserver")
+        with LocalCluster(env=environment, **settings) as cluster:
             yield cluster
 
 
@@ -87,7 +89,6 @@ def expected(teacher, texts, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOG", os.devnull)
         patch.setenv("KILL", os.devnull)
-        patch.setenv("HF_MODULES_CACHE", str(folder / "modules"))
         return StaticEmbeddingVectorizer(
             teacher, n_components=8, distill_on="corpus", trust_remote_code=True, memory=None
         ).fit(texts)

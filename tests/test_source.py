@@ -3,16 +3,19 @@
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
+import fresh
 import hub
 import pytest
-from fresh import run
 from teachers import save_sentence_transformer, save_transformer, write_json
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._formats.hub import Source
 from sklearn_static._formats.sentence_transformers import module_entries, module_kind
+
+run = partial(fresh.run, needs_torch=True)  # and the client of the Hub
 
 
 def folder_source(folder: Path) -> Source:
@@ -81,7 +84,7 @@ sys.addaudithook(lambda event, args: opened.update([str(args[0])] if event == "o
 vectorizer.fit(["a"])
 print({{n for name, n in opened.items() if name.startswith({str(bert_folder)!r})}})
 """
-        assert run(code, needs_torch=True) == "{1}\n"
+        assert run(code) == "{1}\n"
 
 
 @pytest.mark.slow
@@ -101,7 +104,7 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
     def test_files_are_fetched_once(self, save, tmp_path):
         folder, cache = save("bert", tmp_path / "tiny"), tmp_path / "cache"
         with hub.serving(folder) as (address, log):
-            first = run(self.FIT, needs_torch=True, HF_HUB_CACHE=str(cache), HF_ENDPOINT=address)
+            first = run(self.FIT, HF_HUB_CACHE=str(cache), HF_ENDPOINT=address)
             assert len(log) > 5
             del log[:]
             assert (
@@ -116,7 +119,7 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
     def test_fits_of_a_search_ask_the_hub_once(self, bert_folder, tmp_path):
         code = self.FIT + "vectorizer.fit(['a']).fit(['b'])"
         with hub.serving(bert_folder) as (address, log):
-            run(code, needs_torch=True, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+            run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
         assert log.count("GET /api/models/org/tiny") == 1
 
     def test_a_static_model(self, fitted, tmp_path):
@@ -200,7 +203,7 @@ for _ in range(2):
 print(vectorizer.vectors_.shape, time.perf_counter() - start < 8)
 """
         with hub_of() as address:
-            printed = run(code, needs_torch=True, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
+            printed = run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
         warning = ("The Hub could not be reached for model='org/tiny' (", "<string>")
         assert printed == f"{[warning]}\n{[warning]}\n(400, 9) True\n"
 

@@ -285,9 +285,8 @@ print(load_teacher(folder.encoder, "cpu").pooling)
         assert self.load_offline(tmp_path) == "('mean',)\n"
 
 
-def test_a_class_of_its_own_that_does_not_tell_its_embeddings(tmp_path, texts, monkeypatch):
+def test_a_class_of_its_own_that_does_not_tell_its_embeddings(tmp_path, texts):
     """They are asked for only to check the ids of the tokenizer."""
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     folder = save_sentence_transformer("bert", tmp_path / "teacher")
     plain = StaticEmbeddingVectorizer(folder, n_components=8, memory=None).fit(texts)
     config = json.loads((folder / "config.json").read_text())

@@ -7,8 +7,7 @@ import shutil
 import joblib
 import numpy as np
 import pytest
-from joblib.externals.loky import get_reusable_executor
-from joblib.parallel import LokyBackend, register_parallel_backend
+from joblib.parallel import MultiprocessingBackend, register_parallel_backend
 from teachers import N_TOKENS, save_logged
 
 from sklearn_static import StaticEmbeddingVectorizer
@@ -17,18 +16,16 @@ from sklearn_static._distill.teacher_files import read_teacher_files
 from sklearn_static._formats.hub import Source
 
 
-class ClusterBackend(LokyBackend):
+class ClusterBackend(MultiprocessingBackend):
     """Local processes; like Ray's and Spark's, it returns all results of a call at once."""
 
     supports_return_generator = False
 
 
 @pytest.fixture
-def cluster():
+def cluster(forks):
     register_parallel_backend("cluster", ClusterBackend)
-    get_reusable_executor().shutdown()  # workers of another test do not have the log
-    yield joblib.parallel_config(backend="cluster", n_jobs=2)
-    get_reusable_executor().shutdown()
+    return joblib.parallel_config(backend="cluster", n_jobs=2)
 
 
 @pytest.fixture
@@ -45,10 +42,8 @@ def _no_loaded_teacher():
 
 @pytest.mark.slow
 def test_fit_divides_the_inputs(cluster, tmp_path, texts, monkeypatch):
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     vectorizer = StaticEmbeddingVectorizer(
-        save_logged(tmp_path / "teacher"),
+        save_logged(tmp_path / "teacher", str(tmp_path / "log")),
         n_components=8,
         distill_on="corpus",
         trust_remote_code=True,
