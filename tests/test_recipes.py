@@ -130,7 +130,8 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
             (features @ features.T).ravel(), (expected @ expected.T).ravel()
         )
     near, default, far = (cosine[0, 1] for cosine in cosines.values())
-    assert near > 0.99
+    # Not 1, as the targets are smoothed; it varies with the vocabulary, whose training has ties.
+    assert near > 0.98
     assert near > default > far
 
 
