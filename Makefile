@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet -c constraints
 # Two processes of one thread each: with more threads they only get into each other's way.
 PYTEST := -m pytest --numprocesses=2 --dist=worksteal
 
-.PHONY: help quickstart check test test-full test-lowest clients fuzz lint docs site bench dist clean
+.PHONY: help quickstart check test coverage test-full test-lowest clients fuzz lint docs site bench dist clean
 
 help:  ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +18,9 @@ check: $(VENV)/ready lint  ## Style, types and the fast tests, in about a minute
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not (slow or cluster or minilm or peers or site or clients)"
 
 test: $(VENV)/ready lint  ## All checks and tests
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site and not clients"
+
+coverage: $(VENV)/ready lint  ## The same, and the lines that no test runs
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not site and not clients" --cov
 
 test-full: $(VENV)/ready  ## The tests that read samples, on all of it
