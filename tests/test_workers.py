@@ -97,7 +97,7 @@ def test_a_worker_loads_the_teacher_once(encoder):
     ids = [np.full((2, 5), 7), np.full((1, 5), 8), np.full((3, 4), 9)]
     fingerprint = encoder.fingerprint()
     for _ in range(3):
-        part, outputs = workers._run(encoder, fingerprint, "cpu", 4, slice(0, 3), ids)
+        part, outputs = workers._run(encoder, fingerprint, "cpu", 4, False, slice(0, 3), ids)
         assert part == slice(0, 3)
         assert [output.shape for output in outputs] == [(2, 32), (1, 32), (3, 32)]
     assert workers._load.cache_info().misses == 1
@@ -105,7 +105,7 @@ def test_a_worker_loads_the_teacher_once(encoder):
 
 def test_a_worker_with_other_files(encoder, bert_folder, tmp_path):
     with pytest.raises(ValueError, match=r"worker on .* has different files for model=.*torch 2\."):
-        workers._run(encoder, "another", None, 4, slice(0, 1), [np.full((2, 5), 7)])
+        workers._run(encoder, "another", None, 4, False, slice(0, 1), [np.full((2, 5), 7)])
 
 
 def test_a_worker_without_the_files(bert_folder, tmp_path):
@@ -116,4 +116,4 @@ def test_a_worker_without_the_files(bert_folder, tmp_path):
     shutil.rmtree(copy)
     message = f"worker on .* has no such teacher: model='{re.escape(str(copy))}' is neither"
     with pytest.raises(OSError, match=message):
-        workers._run(encoder, fingerprint, None, 4, slice(0, 1), [np.full((2, 5), 7)])
+        workers._run(encoder, fingerprint, None, 4, False, slice(0, 1), [np.full((2, 5), 7)])
