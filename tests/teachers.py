@@ -60,8 +60,13 @@ def wordpiece(cls: str = "[CLS]", sep: str = "[SEP]", pad: str = "[PAD]") -> Tok
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(corpus(), WordPieceTrainer(vocab_size=N_TOKENS))
-    learned = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    # Of equally frequent pairs, the trainer takes that with the lower ids. Without ids from the
+    # beginning, those of characters within a word would differ from process to process.
+    within = [f"##{c}" for c in sorted({*"".join(corpus()).lower()}) if c.isalnum()]
+    trained = Tokenizer.from_str(tokenizer.to_str())
+    trainer = WordPieceTrainer(vocab_size=N_TOKENS, special_tokens=within)
+    trained.train_from_iterator(corpus(), trainer)
+    learned = sorted(trained.get_vocab(), key=trained.token_to_id)
     specials = [pad, "[UNK]", cls, sep, "[MASK]"]
     vocab = [specials[0], "[unused0]", "[unused1]", *specials[1:], *learned]
     ids = {token: i for i, token in enumerate(vocab)}
