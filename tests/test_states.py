@@ -96,6 +96,11 @@ def test_mean_states_are_shrunk_toward_what_the_outputs_predict():
     np.testing.assert_allclose(means, expected, atol=1e-5)
 
 
+def test_tokens_none_of_which_occurs(folder):
+    means = sums_of(folder, INPUTS).means(np.array([6, 7, 400]), np.ones((3, 32), dtype=np.float32))
+    assert not means.any()
+
+
 def test_a_fit_uses_them(folder, texts, monkeypatch):
     """Features differ from those without states, and a cached fit gives the same bits."""
     from sklearn_static import StaticEmbeddingVectorizer

@@ -156,11 +156,13 @@ class StateSums:
         Returns
         -------
         means : ndarray of float32, shape (n_tokens, dimension)
-            The estimates.
+            The estimates; zero if none of the tokens occurs, as a prompt may merge with them.
         """
         place = np.searchsorted(self.token_ids, token_ids)
         place[place == len(self.token_ids)] = 0
         occurs = np.flatnonzero(self.token_ids[place] == token_ids)
+        if not len(occurs):
+            return np.zeros_like(outputs)
         counts = self.counts[place[occurs]]
         observed = self.sums[place[occurs]].astype(np.float32)
         observed /= counts[:, None]
