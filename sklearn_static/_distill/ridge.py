@@ -119,7 +119,7 @@ def _factors(
         sums = np.stack([(tokens[some] @ start).ravel() for start in starts])
         gram += sums @ sums.T
         products += sums @ targets[some].ravel()
-    factors: NDArray[np.float32] = np.linalg.lstsq(gram, products)[0].astype(np.float32)
+    factors: NDArray[np.float32] = np.linalg.lstsq(gram, products, rcond=None)[0].astype(np.float32)
     return factors
 
 
