@@ -7,6 +7,8 @@ from sklearn.linear_model import Ridge
 from teachers import save_sentence_transformer
 from transformers import AutoModel
 
+from sklearn_static import StaticEmbeddingVectorizer
+from sklearn_static._distill import cached_teacher
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.states import StateSums, dimension_of, pack, packed_size, unpack
 from sklearn_static._formats.hub import Source
@@ -103,9 +105,6 @@ def test_tokens_none_of_which_occurs(folder):
 
 def test_a_fit_uses_them(folder, texts, monkeypatch):
     """Features differ from those without states, and a cached fit gives the same bits."""
-    from sklearn_static import StaticEmbeddingVectorizer
-    from sklearn_static._distill import cached_teacher
-
     vectorizer = StaticEmbeddingVectorizer(folder, n_components=8, distill_on="corpus")
     vectors = vectorizer.fit(texts).vectors_
     np.testing.assert_array_equal(vectorizer.fit(texts).vectors_, vectors)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
+from sklearn.utils.extmath import row_norms
 
 from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.corpus import Corpus
@@ -261,9 +262,7 @@ class CachedTeacher:
         )
         # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
         embeddings = outputs if self._memory is None else outputs.copy()
-        lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))[:, None]
-        lengths[lengths == 0] = 1
-        embeddings /= lengths
+        embeddings /= _lengths(embeddings)
         if len(arrays) < len(keys):
             place = {key: i for i, key in enumerate(arrays)}
             embeddings = embeddings[[place[key] for key in keys]]
@@ -449,10 +448,8 @@ class _Outputs:
     @property
     def n_bytes(self) -> int:
         """Number of bytes of all values."""
-        dimension = self.array.shape[1]
-        if self.states is None:
-            return self.array.nbytes
-        return sum(packed_size(dimension, ids.size) for ids in self._inputs)
+        n_inputs, dimension = self.array.shape
+        return sum(packed_size(dimension, self._n_states(i)) for i in range(n_inputs))
 
     def fill(self, start: int, values: dict[Any, bytes]) -> None:
         """Take cached outputs of the next keys; those that are not there are missing."""
@@ -504,15 +501,17 @@ class _Outputs:
             self.array[rows] = outputs[finite]
             if self.states is not None and len(rows):
                 ids = np.concatenate([self._inputs[i] for i in rows])
-                lengths = np.linalg.norm(outputs[finite], axis=1, keepdims=True)
-                lengths[lengths == 0] = 1
-                self.states.add(ids, codes[finite], scales[finite] / lengths)
+                unit_scales = scales[finite] / _lengths(outputs[finite])
+                self.states.add(ids, codes[finite], unit_scales)
         return damaged
 
     def _dimension(self, i: int, value: bytes) -> int:
         """Return the dimension of the output in a value for this input; 0 if it is damaged."""
-        length = 0 if self.states is None else self._inputs[i].size
-        return dimension_of(len(value), length)
+        return dimension_of(len(value), self._n_states(i))
+
+    def _n_states(self, i: int) -> int:
+        """Return the number of states that are stored with the output of an input."""
+        return 0 if self.states is None else int(self._inputs[i].size)
 
     def warn_of_damage(self) -> None:
         """Warn about outputs that the teacher must compute again."""
@@ -527,3 +526,10 @@ class _Outputs:
         self.array = np.empty((len(self._keys), dimension), dtype=np.float32)
         if self.states is not None:
             self.states.allocate(dimension)
+
+
+def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a column of the lengths by which to divide vectors; 1 for zero vectors."""
+    lengths: NDArray[np.float32] = row_norms(vectors)[:, None]
+    lengths[lengths == 0] = 1
+    return lengths

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix
 from sklearn.linear_model import Ridge
 from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
 
 # Chosen on held-out documents (benchmarks/README.md): the number of occurrences as which the
-# prediction counts, and the penalty of its coefficients relative to an occurrence.
+# prediction counts, and the penalty of its coefficients relative to the outputs.
 _PRIOR = 5
 _PENALTY = 1e-3
 # Number of states that are summed at once, which bounds the memory.
@@ -166,11 +167,10 @@ class StateSums:
         counts = self.counts[place[occurs]]
         observed = self.sums[place[occurs]].astype(np.float32)
         observed /= counts[:, None]
-        scale = np.linalg.norm(outputs, axis=1).mean() or 1
-        inputs = outputs / np.float32(scale)
-        penalty = _PENALTY * counts.sum() / inputs.shape[1]
-        ridge = Ridge(penalty, copy_X=False).fit(inputs[occurs], observed, sample_weight=counts)
-        means: NDArray[np.float32] = ridge.predict(inputs)
+        scale = float(row_norms(outputs).mean()) or 1.0
+        penalty = _PENALTY * counts.sum() / outputs.shape[1] * scale**2
+        ridge = Ridge(penalty, copy_X=False).fit(outputs[occurs], observed, sample_weight=counts)
+        means: NDArray[np.float32] = ridge.predict(outputs)
         trust = (counts / (counts + _PRIOR)).astype(np.float32)[:, None]
         means[occurs] += trust * (observed - means[occurs])
         return means

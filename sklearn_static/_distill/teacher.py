@@ -99,7 +99,7 @@ class Teacher:
             Inputs per forward pass; fewer if they are longer than 32 tokens.
         with_states : bool, default=False
             Whether to add the states of the tokens: what the output would be if only one of them
-            were pooled.
+            were pooled. Only for a single pooling.
 
         Returns
         -------
@@ -160,8 +160,7 @@ class Teacher:
         outputs: NDArray[np.float32] = self.dense(pooled).numpy(force=True)
         if not with_states:
             return outputs, None
-        states = self.dense(torch.cat([hidden] * len(self.pooling), dim=2))
-        return outputs, states.numpy(force=True)
+        return outputs, self.dense(hidden).numpy(force=True)
 
 
 def load_teacher(encoder: Encoder, device: str | None) -> Teacher:
