@@ -130,8 +130,7 @@ def test_sums_are_near_the_teachers_embeddings(vectorizer, bert_folder, texts):
             (features @ features.T).ravel(), (expected @ expected.T).ravel()
         )
     near, default, far = (cosine[0, 1] for cosine in cosines.values())
-    # Not 1, as the targets are smoothed; it varies with the vocabulary, whose training has ties.
-    assert near > 0.98
+    assert near > 0.99
     assert near > default > far
 
 
@@ -260,6 +259,7 @@ class TestLexicalComponents:
             {"logisticregression__C": [1, 10]},
             min_resources=40,
             cv=2,
+            random_state=0,
         )
         with pytest.warns(UserWarning, match=r"lsa_components=40 is reduced to \d+, the number"):
             search.fit(documents, ["list" in document for document in documents])

@@ -72,7 +72,7 @@ def test_solution_is_that_of_scikit_learn(
     expected = Ridge(alpha=penalty, fit_intercept=False, solver="cholesky").fit(
         counts.toarray().astype(np.float64), targets
     )
-    assert relative_error(solve_ridge(counts, targets, penalty), expected.coef_.T) < 1e-2
+    assert relative_error(solve_ridge(counts, targets, penalty), expected.coef_.T) < 3e-3
 
 
 PENALTIES = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0]
@@ -96,7 +96,7 @@ def test_solution_is_accurate_whatever_the_penalty(
     monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
     scaled = (counts * 20**-0.5).astype(np.float32)
     solution = solve_ridge(scaled, targets, penalty)
-    assert error_of_problem(solution, scaled, targets, penalty) < 1e-2
+    assert error_of_problem(solution, scaled, targets, penalty) < 3e-3
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_inaccurate_solution_always_warns(penalty, iterations, counts, targets, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         solution = solve_ridge(counts, targets, penalty)
-    assert caught or error_of_problem(solution, counts, targets, penalty) < 1e-2
+    assert caught or error_of_problem(solution, counts, targets, penalty) < 3e-3
 
 
 def test_dead_dimensions_and_unused_rows_stay_zero(solver, counts, targets):

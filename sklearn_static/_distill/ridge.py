@@ -29,7 +29,7 @@ _FEW_DOCUMENTS = 3000
 # Relative error of the solution in the norm that the problem minimizes. It is estimated from the
 # progress of the last iterations: at least four, and a share of all, since
 # the error lasts if it falls slowly.
-_TOLERANCE = 3e-3
+_TOLERANCE = 1e-3
 _DELAY = 4
 _DELAY_SHARE = 8
 _MAX_ITERATIONS = 300
@@ -182,7 +182,7 @@ def solve_ridge(
     and its diagonal for the others. The error is measured in the norm of the problem,
     ``sqrt(|Z X|^2 + penalty |X|^2)``, in which the progress of each iteration is known. The
     iteration stops when that of the last ones together, which is an estimate of the error before
-    them [1]_, is at most 0.3% of the solution.
+    them [1]_, is at most 0.1% of the solution.
 
     Parameters
     ----------
