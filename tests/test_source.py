@@ -122,6 +122,21 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
             run(code, HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT=address)
         assert log.count("GET /api/models/org/tiny") == 1
 
+    def test_an_answer_of_the_hub_is_valid_for_a_time_from_when_it_came(self, bert_folder):
+        code = """
+import time
+from sklearn_static._formats import hub
+now = 59.9  # a fixed grid of minutes would end here
+hub.time = type("Clock", (), {{"monotonic": staticmethod(lambda: now)}})
+source = lambda: hub.Source("org/tiny", None, False, False)
+commit = source()._on_hub.commit
+for now in [60.1, 119.8, 120.1, 179]:
+    assert source()._on_hub.commit == commit
+"""
+        with hub.serving(bert_folder) as (address, log):
+            run(code, HF_ENDPOINT=address)
+        assert log == ["GET /api/models/org/tiny"] * 2
+
     def test_a_static_model(self, fitted, tmp_path):
         fitted.save_pretrained(tmp_path / "saved")
         code = """

@@ -1,11 +1,12 @@
 """The files of a model in a local folder or on the Hub, which are downloaded when needed."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -66,7 +67,7 @@ class Source:
             return _Answer(None, "local_files_only=True", is_chosen=True)
         if constants.HF_HUB_OFFLINE:
             return _Answer(None, "the environment variable HF_HUB_OFFLINE is set", is_chosen=True)
-        return _ask_hub(self.model, self.revision, int(time.monotonic() // _SECONDS_VALID))
+        return _last_answer(self.model, self.revision)
 
     def path(self, filename: str) -> str | None:
         """Find a file, and download it if necessary.
@@ -384,9 +385,20 @@ class _Answer:
     is_chosen: bool = False  # whether the user chose not to ask
 
 
-@lru_cache(maxsize=32)
-def _ask_hub(model: str, revision: str | None, period: int) -> _Answer:
-    """Ask the Hub for the commit of a model, once per period."""
+_answers: dict[tuple[str, str | None], tuple[float, _Answer]] = {}
+
+
+def _last_answer(model: str, revision: str | None) -> _Answer:
+    """Return the Hub's last answer for a model, or ask again if it is no longer valid."""
+    received, answer = _answers.get((model, revision), (-math.inf, None))
+    if answer is None or time.monotonic() - received > _SECONDS_VALID:
+        answer = _ask_hub(model, revision)
+        _answers[model, revision] = time.monotonic(), answer
+    return answer
+
+
+def _ask_hub(model: str, revision: str | None) -> _Answer:
+    """Ask the Hub for the commit of a model."""
     from huggingface_hub import model_info
 
     answers: SimpleQueue[_Answer] = SimpleQueue()
