@@ -572,6 +572,12 @@ def with_token(token: AddedToken, family: str) -> Tokenizer:
     return tokenizer
 
 
+@cache
+def _ids(vocabulary: Vocabulary, document: str) -> list[int]:
+    ids: list[int] = vocabulary.tokenizer.encode(document, add_special_tokens=False).ids
+    return ids
+
+
 def reference_features(
     table: StaticTable,
     documents: list[str],
@@ -585,7 +591,7 @@ def reference_features(
     vectors = table.vectors()
     features = np.zeros((len(documents), table.n_components), dtype=np.float32)
     for document, total in zip(documents, features, strict=True):
-        ids = table.vocabulary.tokenizer.encode(document, add_special_tokens=False).ids
+        ids = _ids(table.vocabulary, document)
         tokens = [row_of_id[i] for i in ids[:max_length] if i in row_of_id]
         for i, row in enumerate(tokens):
             total += vectors[row]

@@ -306,9 +306,9 @@ def memory():
 vocabulary = usable_tokens(Original.from_tokenizer(Tokenizer.from_file(TOKENIZER)))
 fast = FastTokenizer(vocabulary, compose(vocabulary.original.state))
 assert fast.composition is not None
-for size in range(0, 3_000_000, 50_000):
+for size in range(0, 2_250_000, 50_000):
     fast.tokenize([" ".join(f"q{i:07d}x" for i in range(size, size + 50_000))])
-    if size == 1_000_000:
+    if size == 250_000:
         before = memory()
 print(memory() - before)
 """

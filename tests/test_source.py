@@ -127,7 +127,7 @@ print(vectorizer.vectors_.shape, [str(w.message) for w in caught])
 import time
 from sklearn_static._formats import hub
 now = 59.9  # a fixed grid of minutes would end here
-hub.time = type("Clock", (), {{"monotonic": staticmethod(lambda: now)}})
+hub.time = type("Clock", (), {"monotonic": staticmethod(lambda: now)})
 source = lambda: hub.Source("org/tiny", None, False, False)
 commit = source()._on_hub.commit
 for now in [60.1, 119.8, 120.1, 179]:
