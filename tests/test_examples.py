@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 import pytest
-from fresh import run
 
 import sklearn_static
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
@@ -63,11 +62,12 @@ def test_all_parameters_are_in_the_guide():
 
 
 @pytest.mark.minilm
-def test_the_readme_runs_when_pasted(minilm_path, tmp_path):
+def test_the_readme_runs_when_pasted(minilm_path, tmp_path, monkeypatch, capsys):
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S)
     assert blocks
+    monkeypatch.chdir(tmp_path)
     for block in blocks:
-        printed = run(f"import os\nos.chdir({str(tmp_path)!r})\n{block}", needs_torch=True)
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
         promised = re.findall(r"^print\(.*\)  # (.*)$", block, re.M)
-        assert printed.splitlines() == promised
+        assert capsys.readouterr().out.splitlines() == promised

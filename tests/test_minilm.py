@@ -48,15 +48,14 @@ def docstrings() -> list[str]:
 def with_tokens_of(texts: list[str], teacher: Path, folder: Path) -> Path:
     """Write the teacher with a smaller vocabulary, with which it reads these documents as before.
 
-    It has the tokens of the documents, those before the first word, which keep their ids, and some
-    of the others.
+    It has the tokens of the documents, the special ones, which keep their ids, and some others.
     """
     shutil.copytree(teacher, folder)
     state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     encoded = Tokenizer.from_str(json.dumps(state)).encode_batch(texts)
     used = {token for found in encoded for token in found.ids}
     vocab = sorted(state["model"]["vocab"].items(), key=lambda item: item[1])
-    kept = [(token, i) for token, i in vocab if i < 1000 or i in used or i % 32 == 0]
+    kept = [(token, i) for token, i in vocab if i <= 103 or i in used or i % 128 == 0]
     state["model"]["vocab"] = {token: new for new, (token, _) in enumerate(kept)}
     write_json(folder / "tokenizer.json", state)
     (folder / "vocab.txt").write_text("\n".join(token for token, _ in kept), encoding="utf-8")
