@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import sklearn_static.dask
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.corpus import read_corpus
+from sklearn_static._distill.inputs import Joined
 from sklearn_static._formats.hub import Source
 
 PER_PARTITION = 50_000
@@ -173,16 +175,16 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 min_df=0,
                 random_state=0,
             )
-            inputs = teacher.document_inputs(corpus, None)
+            inputs, _ = teacher.document_inputs(corpus, None)
             with (
                 cluster(n_workers, "sklearn_static._distill.teacher") as client,
                 joblib.parallel_config(backend="dask" if n_workers else "threading"),
             ):
                 meter = Meter(client)
-                teacher.embeddings(inputs[:FEW])
+                teacher.embeddings(Joined.of(islice(inputs, FEW)))
                 first, _ = meter.seconds()
                 meter = Meter(client)
-                teacher.embeddings(inputs[FEW:])
+                teacher.embeddings(Joined.of(islice(inputs, FEW, None)))
                 add(*meter.row(name, first, len(inputs) - FEW))
     torch.set_num_threads(n_threads)
 

@@ -492,8 +492,8 @@ def embeddings(folder: Path, documents: list[str], prompt: str | None = None) ->
     teacher = CachedTeacher(
         source, "auto", memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
     )
-    inputs = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
-    return teacher.embeddings(inputs)[0]
+    inputs, numbers = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
+    return teacher.embeddings(inputs)[0][numbers]
 
 
 def save_dense(folder: Path, settings: dict[str, object]) -> None:

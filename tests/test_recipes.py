@@ -434,6 +434,15 @@ class TestBudget:
     def test_duplicates_cost_nothing(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
 
+    def test_documents_that_differ_in_case_only_count_as_one_given_twice(self, vectorizer, texts):
+        """For a teacher that ignores case."""
+        some = [text.lower() for text in texts[:100]]
+        same, twice = (
+            vectorizer.fit([*some, *more]).vectors_
+            for more in (map(str.upper, some[:40]), some[:40])
+        )
+        np.testing.assert_allclose(same, twice, atol=1e-5)
+
     def test_unsigned_integers(self, vectorizer, texts):
         with pytest.warns(UserWarning, match="The teacher read"):
             vectorizer.set_params(max_teacher_tokens=np.uint64(2000)).fit(texts)

@@ -1,5 +1,4 @@
 import warnings
-from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +7,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 
 from sklearn_static._distill import ridge
-from sklearn_static._distill.ridge import fit_vectors, solve_ridge
+from sklearn_static._distill.ridge import RowFit, solve_ridge
 
 
-def fit_once(counts: sp.csr_matrix, lengths: np.ndarray, *others: Any) -> np.ndarray:
+def fit_once(
+    counts: sp.csr_matrix,
+    lengths: np.ndarray,
+    outputs: np.ndarray,
+    start: np.ndarray,
+    targets: np.ndarray,
+    alpha: float,
+) -> np.ndarray:
     """Fit to documents that were given once."""
-    outputs, start, targets, alpha = others
-    once = np.ones_like(lengths)
-    return fit_vectors(counts, once, lengths, outputs, [start], targets.copy(), alpha)
+    fit = RowFit(counts, np.ones_like(lengths), lengths, len(outputs), targets.copy())
+    return fit.rows(fit.shared(outputs, [start.copy()]), alpha)
 
 
 @pytest.fixture
@@ -142,9 +147,7 @@ class TestFitRows:
         start = np.zeros((1000, targets.shape[1]))
 
         def fit(alpha: float) -> np.ndarray:
-            return fit_vectors(
-                counts, np.ones_like(lengths), lengths, outputs, [start], targets, alpha
-            )
+            return fit_once(counts, lengths, outputs, start, targets, alpha)
 
         scaled = sp.diags(np.maximum(lengths, 1) ** -0.5) @ counts
         return fit, scaled, outputs
@@ -154,9 +157,7 @@ class TestFitRows:
         shared = np.random.default_rng(3).standard_normal((12, 5))
         targets = (scaled[:, :1000] @ outputs @ shared).astype(np.float32)
         lengths = np.asarray(counts[:, :1000].sum(axis=1)).ravel().astype(np.int64)
-        rows = fit_vectors(
-            counts, np.ones_like(lengths), lengths, outputs, [np.zeros((1000, 5))], targets, 1e9
-        )
+        rows = fit_once(counts, lengths, outputs, np.zeros((1000, 5)), targets, 1e9)
         np.testing.assert_allclose(rows[:1000], outputs @ shared, rtol=1e-2, atol=1e-2)
         np.testing.assert_allclose(rows[1000:], 0, atol=1e-5)
 
@@ -198,15 +199,7 @@ class TestFitRows:
         targets = (3 * scaled @ start + 0.5 * noise).astype(np.float32)
         errors = []
         for n in (10, len(lengths)):
-            rows = fit_vectors(
-                counts[:n],
-                np.ones_like(lengths[:n]),
-                lengths[:n],
-                outputs,
-                [start],
-                targets[:n],
-                1e9,
-            )[:1000]
+            rows = fit_once(counts[:n], lengths[:n], outputs, start, targets[:n], 1e9)[:1000]
             scale = np.vdot(rows, start) / np.vdot(start, start)
             assert scale == pytest.approx(3, rel=0.1)
             errors.append(np.linalg.norm(rows - scale * start) / np.linalg.norm(rows))
@@ -219,14 +212,6 @@ class TestFitRows:
         outputs = np.random.default_rng(2).standard_normal((1000, 12))
         start = outputs @ np.ones((12, targets.shape[1]))
         part = slice(0, n_documents)
-        rows = fit_vectors(
-            counts[part],
-            np.ones_like(lengths[part]),
-            lengths[part],
-            outputs,
-            [start],
-            targets[part],
-            0.3,
-        )
+        rows = fit_once(counts[part], lengths[part], outputs, start, targets[part], 0.3)
         assert np.isfinite(rows).all()
         assert rows[:1000].any()

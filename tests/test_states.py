@@ -10,10 +10,11 @@ from transformers import AutoModel
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill import cached_teacher
 from sklearn_static._distill.cached_teacher import CachedTeacher
+from sklearn_static._distill.inputs import Joined
 from sklearn_static._distill.states import StateSums, dimension_of, pack, packed_size, unpack
 from sklearn_static._formats.hub import Source
 
-INPUTS = [[4, 20, 30, 5], [4, 30, 5], [4, 20, 20, 40, 30, 5], [4, 30, 5], [4, 21, 22, 5]]
+INPUTS = [[4, 20, 30, 5], [4, 30, 5], [4, 20, 20, 40, 30, 5], [4, 21, 22, 5]]
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +28,16 @@ def teacher_of(folder, pooling="auto") -> CachedTeacher:
 
 
 def sums_of(folder, inputs) -> StateSums:
-    _, states = teacher_of(folder).embeddings([np.array(ids, dtype=np.int32) for ids in inputs])
+    _, states = teacher_of(folder).embeddings(Joined.of(map(np.array, inputs)))
     assert states is not None
     return states
 
 
 def test_sums_are_those_of_the_states_of_the_transformer(folder):
-    """Each document scaled to a mean state of unit length; a duplicate counts once."""
+    """Each document scaled to a mean state of unit length."""
     transformer = AutoModel.from_pretrained(folder)
     expected, counts = {}, {}
-    for ids in {tuple(ids) for ids in INPUTS}:
+    for ids in INPUTS:
         with torch.inference_mode():
             hidden = transformer(torch.tensor([ids]))[0][0].numpy()
         hidden = hidden / np.linalg.norm(hidden.mean(axis=0))
@@ -58,7 +59,7 @@ def test_the_order_of_the_documents_makes_no_difference(folder):
 
 @pytest.mark.parametrize("pooling", ["cls", "last"])
 def test_embeddings_that_are_not_the_mean_of_states_have_none(folder, pooling):
-    _, states = teacher_of(folder, pooling).embeddings([np.array(INPUTS[0], dtype=np.int32)])
+    _, states = teacher_of(folder, pooling).embeddings(Joined.of([np.array(INPUTS[0])]))
     assert states is None
 
 
@@ -91,15 +92,18 @@ def test_mean_states_are_shrunk_toward_what_the_outputs_predict():
     found, counts = np.unique(tokens, return_counts=True)
     sums = np.stack([occurrences[tokens == token].sum(axis=0) for token in found])
     states = StateSums(10 + found, sums, counts)
-    means = states.means(10 + np.arange(40), outputs)
+    directions = random.standard_normal((6, 3)).astype(np.float32)
+    means = states.means(10 + np.arange(40), outputs, directions)
     ridge = Ridge(1e-3 * 200 / 6).fit(outputs[tokens], occurrences)
     expected = ridge.predict(outputs)
     expected[found] = (sums + 5 * expected[found]) / (counts + 5)[:, None]
-    np.testing.assert_allclose(means, expected, atol=1e-5)
+    np.testing.assert_allclose(means, expected @ directions, atol=1e-5)
 
 
 def test_tokens_none_of_which_occurs(folder):
-    means = sums_of(folder, INPUTS).means(np.array([6, 7, 400]), np.ones((3, 32), dtype=np.float32))
+    outputs, directions = np.ones((2, 3, 32), dtype=np.float32)
+    means = sums_of(folder, INPUTS).means(np.array([6, 7, 400]), outputs, directions.T)
+    assert means.shape == (3, 3)
     assert not means.any()
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ from sklearn.utils.extmath import row_norms
 
 from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.corpus import Corpus
-from sklearn_static._distill.inputs import Inputs
+from sklearn_static._distill.inputs import Inputs, Joined
 from sklearn_static._distill.requirements import import_for_fit, teacher_versions
 from sklearn_static._distill.states import StateSums, dimension_of, packed_size, unpack
 from sklearn_static._distill.tasks import (
@@ -67,7 +67,7 @@ class _Request:
     ----------
     title : str
         The title of the progress bar and of the locks.
-    arrays : sequence of ndarray of int
+    arrays : Joined or ndarray of int
         The token ids of each input.
     keys : list
         The key of each input in `values`.
@@ -82,7 +82,7 @@ class _Request:
     """
 
     title: str
-    arrays: Sequence[NDArray[Any]] | NDArray[Any]
+    arrays: Joined | NDArray[Any]
     keys: list[Any]
     place_of: Callable[[Any, NDArray[Any]], Place]
     values: _Values
@@ -193,7 +193,8 @@ class CachedTeacher:
             self._token_store,
             max(TOKENS_PER_TASK, self._batch_size),
         )
-        return self._run(request)[0]
+        outputs, _ = self._run(request)
+        return self._owned(outputs)
 
     @cached_property
     def _token_ids(self) -> NDArray[np.int64]:
@@ -205,7 +206,9 @@ class CachedTeacher:
         keys = [self._key(ids[i : i + n]) for i in range(0, len(ids), n)]
         return TokenStore(self._store, keys)
 
-    def document_inputs(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
+    def document_inputs(
+        self, corpus: Corpus, max_tokens: int | None
+    ) -> tuple[Joined, NDArray[np.int64]]:
         """Choose the documents that the teacher reads, and convert them to its inputs.
 
         Parameters
@@ -213,12 +216,15 @@ class CachedTeacher:
         corpus : Corpus
             The documents and their tokens.
         max_tokens : int or None
-            The maximum number of tokens, with duplicate documents counted once; None sets no limit.
+            The maximum number of tokens that the teacher reads; None sets no limit.
 
         Returns
         -------
-        inputs : list of ndarray of int32
-            The token ids of the first documents: as many as `max_tokens` allows, at least one.
+        inputs : Joined
+            The different inputs of the first documents, which are as many as `max_tokens` allows,
+            at least one.
+        numbers : ndarray of int64, shape (n_documents_read,)
+            The number of each of these documents' input.
 
         Raises
         ------
@@ -228,15 +234,13 @@ class CachedTeacher:
         """
         return self._inputs.of_documents(corpus, max_tokens)
 
-    def embeddings(
-        self, inputs: Sequence[NDArray[np.int32]]
-    ) -> tuple[NDArray[np.float32], StateSums | None]:
+    def embeddings(self, inputs: Joined) -> tuple[NDArray[np.float32], StateSums | None]:
         """Run the teacher on documents.
 
         Parameters
         ----------
-        inputs : sequence of ndarray of int32
-            The result of `document_inputs`.
+        inputs : Joined
+            The inputs, all of them different.
 
         Returns
         -------
@@ -247,26 +251,24 @@ class CachedTeacher:
             embedding is not their mean.
         """
         self._n_run, self._seconds_run = 0, 0.0
-        keys = [self._key(ids[None]) for ids in inputs]
-        arrays = {key: ids[None] for key, ids in zip(keys, inputs, strict=True)}
         outputs, states = self._run(
             _Request(
                 "Teacher, documents",
-                list(arrays.values()),
-                list(arrays),
+                inputs,
+                list(map(self._key, inputs)),
                 lambda _, ids: place_of_document(ids),
                 self._store,
                 1,
                 self._encoder.pooling == _POOLING_WITH_STATES,
             )
         )
-        # In place, as they may take hundreds of megabytes, unless the user's object keeps them.
-        embeddings = outputs if self._memory is None else outputs.copy()
+        embeddings = self._owned(outputs)
         embeddings /= _lengths(embeddings)
-        if len(arrays) < len(keys):
-            place = {key: i for i, key in enumerate(arrays)}
-            embeddings = embeddings[[place[key] for key in keys]]
-        return embeddings, states
+        return embeddings, states and replace(states)  # its sums are freed
+
+    def _owned(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return outputs that may be changed in place, since copies may take much memory."""
+        return outputs if self._memory is None else outputs.copy()
 
     def duration(self, n_documents: int) -> str:
         """Estimate the time for further documents from the documents that were run.
@@ -440,6 +442,7 @@ class _Outputs:
     def __init__(self, request: _Request) -> None:
         self._keys = request.keys
         self._inputs = request.arrays
+        self._lengths = [ids.size for ids in request.arrays]
         self.array: NDArray[np.float32] = np.empty((len(self._keys), 0), dtype=np.float32)
         self.states = StateSums.of(self._inputs) if request.with_states else None
         self.missing: dict[Any, int] = {}
@@ -490,19 +493,23 @@ class _Outputs:
                 same.setdefault(len(value), []).append(key)
             else:
                 damaged.add(key)
+        ids: list[NDArray[Any]] = []
+        codes, scales = [], []
         for keys in same.values():
             joined = np.frombuffer(b"".join([values[key] for key in keys]), dtype=np.uint8)
-            outputs, scales, codes = unpack(joined.reshape(len(keys), -1), size)
+            outputs, some_scales, some_codes = unpack(joined.reshape(len(keys), -1), size)
             finite = np.flatnonzero(
-                np.isfinite(outputs).all(axis=1) & np.isfinite(scales).all(axis=1)
+                np.isfinite(outputs).all(axis=1) & np.isfinite(some_scales).all(axis=1)
             )
             damaged |= set(keys) - {keys[i] for i in finite}
             rows = np.array([numbers[keys[i]] for i in finite], dtype=np.int64)
             self.array[rows] = outputs[finite]
-            if self.states is not None and len(rows):
-                ids = np.concatenate([self._inputs[i] for i in rows])
-                unit_scales = scales[finite] / _lengths(outputs[finite])
-                self.states.add(ids, codes[finite], unit_scales)
+            if self.states is not None:
+                ids += [self._inputs[i].ravel() for i in rows]
+                codes.append(some_codes[finite].reshape(-1, size))
+                scales.append((some_scales[finite] / _lengths(outputs[finite])).ravel())
+        if self.states is not None and ids:
+            self.states.add(np.concatenate(ids), np.concatenate(codes), np.concatenate(scales))
         return damaged
 
     def _dimension(self, i: int, value: bytes) -> int:
@@ -511,7 +518,7 @@ class _Outputs:
 
     def _n_states(self, i: int) -> int:
         """Return the number of states that are stored with the output of an input."""
-        return 0 if self.states is None else int(self._inputs[i].size)
+        return 0 if self.states is None else self._lengths[i]
 
     def warn_of_damage(self) -> None:
         """Warn about outputs that the teacher must compute again."""

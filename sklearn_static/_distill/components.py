@@ -1,6 +1,6 @@
 """The formulas from a teacher's outputs to token vectors, in NumPy."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ _LEAST_WEIGHT = 100
 # Directions with a smaller share hold rounding errors only.
 _NO_SHARE = 1e-12
 # Bounds the memory of double precision.
-_VECTORS_AT_ONCE = 4096
+_VECTORS_AT_ONCE = 1024
 
 
 def check_n_components(n_components: float | None, dimension: int) -> None:
@@ -68,36 +68,29 @@ def check_sif_coefficient(
         )
 
 
-def centered(outputs: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Subtract the mean of the teacher's outputs.
+def center_in_place(outputs: NDArray[np.float32]) -> None:
+    """Subtract the mean of the teacher's outputs, in place.
 
     Parameters
     ----------
-    outputs : ndarray of float, shape (n_tokens, dimension)
-        The teacher's output for each token.
-
-    Returns
-    -------
-    centered : ndarray of float32, shape (n_tokens, dimension)
-        The centered outputs. The output for a single token is unchanged, as it would become zero.
+    outputs : ndarray of float32, shape (n_tokens, dimension)
+        The teacher's output for each token; a single one is unchanged, as it would become zero.
     """
-    if len(outputs) == 1:
-        return outputs.astype(np.float32)
-    # In float32, the mean of many values would lose digits.
-    mean = outputs.mean(axis=0, dtype=np.float64)
-    result: NDArray[np.float32] = np.subtract(outputs, mean, dtype=np.float64).astype(np.float32)
-    return result
+    if len(outputs) > 1:
+        # In float32, the mean of many values would lose digits.
+        mean = outputs.mean(axis=0, dtype=np.float64)
+        np.subtract(outputs, mean, out=outputs, dtype=np.float64, casting="same_kind")
 
 
 def pca(
-    outputs: NDArray[np.floating[Any]], n_components: float | None
+    outputs: NDArray[np.float32], n_components: float | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Rotate the teacher's outputs onto their principal axes.
 
     Parameters
     ----------
-    outputs : ndarray of float, shape (n_tokens, dimension)
-        The teacher's output for each token.
+    outputs : ndarray of float32, shape (n_tokens, dimension)
+        The teacher's output for each token; they are centered in place.
     n_components : int, float or None
         Number of axes to keep; a float in (0, 1) keeps the smallest number that explains this
         share of the variance; None keeps all.
@@ -110,26 +103,20 @@ def pca(
     explained_variance_ratio : ndarray of float64, shape (n_components,)
         Share of the variance along each axis.
     """
-    vectors = centered(outputs)
-    axes, shares = _principal_axes(vectors)
+    center_in_place(outputs)
+    axes, shares = _principal_axes(outputs)
     kept = _n_kept(shares, n_components)
-    scores = vectors @ with_fixed_signs(axes[:, :kept]).astype(np.float32)
+    scores = outputs @ with_fixed_signs(axes[:, :kept]).astype(np.float32)
     shares = shares[:kept]
-    n_spanned = max(len(vectors) - 1, 1)
+    n_spanned = max(len(outputs) - 1, 1)
     scores[:, n_spanned:] = shares[n_spanned:] = 0  # otherwise rounding errors
     return scores, shares
 
 
-def leading_directions(
-    embeddings: NDArray[np.float32],
-    repeats: NDArray[np.int64],
-    token_outputs: NDArray[np.float32],
-    n_components: float | None,
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Find the directions that hold most of the embeddings' squared length.
-
-    Few documents span few directions. The remaining directions are ordered by the squared length
-    of the token outputs along them.
+def leading_axes(
+    embeddings: NDArray[np.float32], repeats: NDArray[np.int64], n_components: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the axes that hold most of the embeddings' squared length.
 
     Parameters
     ----------
@@ -137,29 +124,77 @@ def leading_directions(
         The teacher's embeddings, not centered.
     repeats : ndarray of int64, shape (n_documents,)
         How often each document was given.
-    token_outputs : ndarray of float32, shape (n_tokens, dimension)
-        The teacher's centered output for each token.
     n_components : int, float or None
         Number of directions to keep; a float in (0, 1) keeps the smallest number that holds this
         share of the embeddings' squared length; None keeps all.
 
     Returns
     -------
-    directions : ndarray of float32, shape (dimension, n_components)
-        Orthonormal columns.
+    axes : ndarray of float64, shape (dimension, dimension)
+        Orthonormal columns, in the order of their shares.
     shares : ndarray of float64, shape (n_components,)
-        Share of the embeddings' squared length along each direction; zero along directions that
+        Share of the embeddings' squared length along each of the first axes; zero along those that
         the documents do not span.
     """
     axes, shares = _principal_axes(embeddings, repeats)
     shares[shares < _NO_SHARE] = 0
-    spanned, rest = np.split(axes, [np.count_nonzero(shares)], axis=1)
-    turned = np.zeros((0, 0))
-    if rest.shape[1]:
+    return with_fixed_signs(axes), shares[: _n_kept(shares, n_components)]
+
+
+def leading_directions(
+    axes: NDArray[np.float64], shares: NDArray[np.float64], token_outputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Turn the axes that the documents do not span, of which few documents leave many.
+
+    Parameters
+    ----------
+    axes : ndarray of float64, shape (dimension, dimension)
+        The result of `leading_axes`.
+    shares : ndarray of float64, shape (n_components,)
+        Its other result.
+    token_outputs : ndarray of float32, shape (n_tokens, dimension)
+        The teacher's centered output for each token.
+
+    Returns
+    -------
+    directions : ndarray of float32, shape (dimension, n_components)
+        Orthonormal columns. Those without a share are ordered by the squared length of the token
+        outputs along them.
+    """
+    n_spanned = np.count_nonzero(shares)
+    if n_spanned < len(shares):
+        spanned, rest = np.split(axes, [n_spanned], axis=1)
         turned, _ = _principal_axes(token_outputs @ rest.astype(np.float32))
-    directions = with_fixed_signs(np.hstack([spanned, rest @ turned]))
-    kept = _n_kept(shares, n_components)
-    return directions[:, :kept].astype(np.float32), shares[:kept]
+        axes = np.hstack([spanned, with_fixed_signs(rest @ turned)])
+    return axes[:, : len(shares)].astype(np.float32)
+
+
+def projected_in_place(
+    vectors: NDArray[np.float32], directions: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Compute the components of vectors along directions, in the memory of the vectors.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n_vectors, dimension)
+        The vectors, in memory of their own; they are overwritten.
+    directions : ndarray of float32, shape (dimension, n_components)
+        At most as many directions as the vectors have dimensions.
+
+    Returns
+    -------
+    components : ndarray of float32, shape (n_vectors, n_components)
+        The same array with another shape.
+    """
+    n_vectors, n_components = len(vectors), directions.shape[1]
+    values = vectors.reshape(-1)
+    for some in gen_batches(n_vectors, _VECTORS_AT_ONCE):
+        # What is overwritten was read before, as no vector becomes longer.
+        new = vectors[some] @ directions
+        values[some.start * n_components : some.stop * n_components] = new.ravel()
+    del values
+    vectors.resize((n_vectors, n_components), refcheck=False)
+    return vectors
 
 
 def with_unfitted_columns(

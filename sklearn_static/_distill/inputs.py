@@ -1,7 +1,10 @@
 """The teacher's inputs: single tokens and documents, between the tokenizer's special tokens."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,40 @@ from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.teacher_files import TeacherFiles
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Inputs of different lengths, one after the other, as arrays of their own take more memory.
+
+    Attributes
+    ----------
+    ids : ndarray of int32, shape (n_ids,)
+        The token ids of all inputs.
+    offsets : ndarray of int64, shape (n_inputs + 1,)
+        Input i has ``ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, inputs: Iterable[NDArray[np.integer[Any]]]) -> "Joined":
+        """Join inputs."""
+        some = [np.zeros(0, dtype=np.int32), *(ids.ravel() for ids in inputs)]
+        return cls(np.concatenate(some, dtype=np.int32), np.cumsum([ids.size for ids in some]))
+
+    def __len__(self) -> int:
+        """Return the number of inputs."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> NDArray[np.int32]:
+        """Return an input as an array of shape (1, length)."""
+        return self.ids[None, self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        """Iterate over the inputs."""
+        return map(self.__getitem__, range(len(self)))
 
 
 class Inputs:
@@ -48,7 +85,9 @@ class Inputs:
         input_ids[:, len(prefix) + 1 :] = suffix
         return input_ids
 
-    def of_documents(self, corpus: Corpus, max_tokens: int | None) -> list[NDArray[np.int32]]:
+    def of_documents(
+        self, corpus: Corpus, max_tokens: int | None
+    ) -> tuple[Joined, NDArray[np.int64]]:
         """Put documents after the prompt and between the special tokens.
 
         Parameters
@@ -56,14 +95,15 @@ class Inputs:
         corpus : Corpus
             The documents and their tokens.
         max_tokens : int or None
-            The maximum number of tokens that the teacher reads, with duplicate documents counted
-            once; None sets no limit.
+            The maximum number of tokens that the teacher reads; None sets no limit.
 
         Returns
         -------
-        input_ids : list of ndarray of int32
-            The token ids of the first documents: as many as `max_tokens` allows, at least one.
-            Long documents are truncated to the teacher's maximum length.
+        inputs : Joined
+            The different inputs of the first documents, which are as many as `max_tokens` allows,
+            at least one. Long documents are truncated to the teacher's maximum length.
+        numbers : ndarray of int64, shape (n_documents_read,)
+            The number of each of these documents' input.
 
         Raises
         ------
@@ -83,36 +123,44 @@ class Inputs:
                 "(truncation_side='left'), which distill_on='corpus' does not support; use "
                 "distill_on='vocabulary' or another teacher."
             )
-        prefix, suffix = self._template
-        inputs: list[NDArray[np.int32]] = []
-        distinct: set[bytes] = set()
+        prefix, suffix = (np.array(ids, dtype=np.int32).tobytes() for ids in self._template)
+        joined, ends = bytearray(), [0]
+        number_of: dict[bytes, int] = {}
+        numbers: list[int] = []
         n_left = float("inf") if max_tokens is None else int(max_tokens)
-        for batch in batches(corpus.documents):
-            for ids in self._ids(corpus, batch):
-                ids_read = np.array([*prefix, *ids, *suffix], dtype=np.int32)
-                if ids_read.tobytes() not in distinct:  # duplicates are not run again
-                    distinct.add(ids_read.tobytes())
-                    n_left -= len(ids_read)
-                    if n_left < 0 and inputs:
-                        return inputs
-                inputs.append(ids_read)
-        return inputs
+        documents = (self._ids(corpus, batch) for batch in batches(corpus.documents))
+        for ids in chain.from_iterable(documents):
+            content = prefix + ids.tobytes() + suffix
+            if content not in number_of:
+                n_left -= len(content) // ids.itemsize
+                if n_left < 0 and numbers:
+                    break
+                number_of[content] = len(number_of)
+                joined += content
+                ends.append(len(joined) // ids.itemsize)
+            numbers.append(number_of[content])
+        inputs = Joined(np.frombuffer(joined, dtype=np.int32), np.array(ends, dtype=np.int64))
+        return inputs, np.array(numbers, dtype=np.int64)
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
         """Return the ids of the prompt and each document, truncated as the teacher does."""
         n_read, prompt = self._max_between, self._files.prompt
-        ids_of = {}
-        if not prompt:
-            for i in range(batch.start, batch.stop):
-                rows = corpus.tokens.of(i)[:n_read]
-                if (rows >= 0).all():
-                    ids_of[i] = self._vocabulary.token_ids[rows]
+        tokens = corpus.tokens.between(batch.start, batch.stop)
+        starts, ends = tokens.offsets[:-1], tokens.offsets[1:]
+        if n_read is not None:
+            ends = np.minimum(ends, starts + n_read)
+        ids = self._vocabulary.token_ids[tokens.rows]
+        ids_of = [ids[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         # The id of a token without a row is not kept, and a prompt may merge with what follows.
-        others = [i for i in range(batch.start, batch.stop) if i not in ids_of]
-        ids, offsets = self._vocabulary.encode([prompt + corpus.documents[i] for i in others])
+        n_unknown = np.concatenate([[0], np.cumsum(tokens.rows < 0)])
+        others = np.flatnonzero(n_unknown[ends] > n_unknown[starts]).tolist()
+        if prompt:
+            others = list(range(len(ids_of)))
+        texts = [prompt + corpus.documents[batch.start + i] for i in others]
+        ids, offsets = self._vocabulary.encode(texts)
         for i, start, stop in zip(others, offsets[:-1], offsets[1:], strict=True):
             ids_of[i] = ids[start:stop][:n_read]
-        return [ids_of[i] for i in range(batch.start, batch.stop)]
+        return ids_of
 
     @property
     def max_document_tokens(self) -> int | None:

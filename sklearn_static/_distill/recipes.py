@@ -7,21 +7,24 @@ from numpy.typing import NDArray
 
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.components import (
-    centered,
+    center_in_place,
     check_n_components,
     check_sif_coefficient,
+    leading_axes,
     leading_directions,
     pca,
+    projected_in_place,
     sif_weights,
     with_unfitted_columns,
     zipf_probabilities,
 )
 from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
-from sklearn_static._distill.ridge import fit_vectors
+from sklearn_static._distill.ridge import RowFit
 from sklearn_static._distill.targets import column_scales, smooth
 from sklearn_static._distill.token_vectors import TokenVectors
 from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.table import Quantize, StaticTable
+from sklearn_static._serve.tokens import Tokens
 from sklearn_static._warnings import warn
 
 # Number of tokens that the teacher reads first, to determine its dimension.
@@ -93,7 +96,8 @@ def vocabulary_vectors(
     """
     probabilities = zipf_probabilities(len(teacher.vocabulary))[kept]
     check_sif_coefficient(sif_coefficient, probabilities, quantize)
-    vectors, shares = pca(_token_outputs(teacher, kept, n_components), n_components)
+    _check_n_components(teacher, kept, n_components)
+    vectors, shares = pca(teacher.token_outputs(kept), n_components)
     vectors = _weighted(vectors, probabilities, sif_coefficient)
     return TokenVectors(kept, vectors, explained_variance_ratio=shares)
 
@@ -150,55 +154,74 @@ def corpus_vectors(
     probabilities = zipf_probabilities(len(teacher.vocabulary))[kept]
     # The fit scales the vectors anyway, so that float16 sets no limit to the weights.
     check_sif_coefficient(sif_coefficient, probabilities, None)
-    inputs = teacher.document_inputs(corpus, max_teacher_tokens)
+    inputs, numbers = teacher.document_inputs(corpus, max_teacher_tokens)
     # The teacher truncates long documents; only the part that it reads can explain an embedding.
     limit = teacher.max_document_tokens
-    read = corpus.known_among(len(inputs), limit)
+    read, repeats = _read_once(corpus, numbers, limit)
     if not len(read.rows):
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
             "are all that the teacher reads; use distill_on='vocabulary', a shorter prompt, or a "
             "teacher with a larger maximum length."
         )
-    token_outputs = centered(_token_outputs(teacher, kept, n_components))
+    _check_n_components(teacher, kept, n_components)
     embeddings, states = teacher.embeddings(inputs)
-    n_documents, n_read = len(corpus.documents), len(inputs)
+    n_documents, n_read = len(corpus.documents), len(numbers)
     if n_read < n_documents:
         warn(
             f"The teacher read {n_read} of {n_documents} distinct documents, limited by "
             f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_documents - n_read)}."
         )
-    repeats = corpus.repeats[:n_read]
-    directions, shares = leading_directions(embeddings, repeats, token_outputs, n_components)
     bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams)
     counts = corpus.counts_of(read, bigrams)
+    axes, shares = leading_axes(embeddings, repeats, n_components)
     n_fitted = np.count_nonzero(shares)
-    scales = column_scales(shares, n_read)
-    targets = embeddings @ directions[:, :n_fitted]
-    del embeddings, inputs  # may take hundreds of megabytes
+    scales = column_scales(shares, read.n_documents)
+    # What may take hundreds of megabytes is freed, or overwritten, as soon as it was used.
+    del inputs
+    targets = projected_in_place(embeddings, axes[:, :n_fitted].astype(np.float32))
     smooth(targets)
     targets *= scales[:n_fitted]
-    directions *= scales
-    start = _weighted(token_outputs @ directions, probabilities, sif_coefficient)
-    starts = [start[:, :n_fitted]]
+    token_outputs = teacher.token_outputs(kept)
+    center_in_place(token_outputs)
+    directions = leading_directions(axes, shares, token_outputs) * scales
+    means = None
     if states is not None:
-        means = states.means(teacher.vocabulary.token_ids[kept], token_outputs)
-        starts.append(means @ directions[:, :n_fitted])
-        del states, means
-    vectors = fit_vectors(counts, repeats, read.lengths, token_outputs, starts, targets, alpha)
+        ids = teacher.vocabulary.token_ids[kept]
+        means = states.means(ids, token_outputs, directions[:, :n_fitted])
+        del states
+    start = _weighted(token_outputs @ directions, probabilities, sif_coefficient)
+    starts = [start if n_fitted == len(shares) else start[:, :n_fitted].copy()]
+    starts += [] if means is None else [means]
+    fit = RowFit(counts, repeats, read.lengths, n_tokens, targets)
+    vectors = fit.shared(token_outputs, starts)
+    del token_outputs, starts, means
+    vectors = fit.rows(vectors, alpha)
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
     return TokenVectors(kept, vectors, bigrams, shares)
 
 
-def _token_outputs(
+def _check_n_components(
     teacher: CachedTeacher, kept: NDArray[np.integer[Any]], n_components: float | None
-) -> NDArray[np.float32]:
-    """Run the teacher on tokens; raise after the first ones if `n_components` is too large."""
-    first = teacher.token_outputs(kept[:_FIRST_TOKENS])
-    check_n_components(n_components, first.shape[1])
-    rest = kept[_FIRST_TOKENS:]
-    return np.concatenate([first, teacher.token_outputs(rest)]) if len(rest) else first
+) -> None:
+    """Run the teacher on the first tokens only; raise if `n_components` is too large."""
+    check_n_components(n_components, teacher.token_outputs(kept[:_FIRST_TOKENS]).shape[1])
+
+
+def _read_once(
+    corpus: Corpus, numbers: NDArray[np.int64], limit: int | None
+) -> tuple[Tokens, NDArray[np.int64]]:
+    """Return the known tokens of the documents that are read, and how often each was given.
+
+    Documents with the same input, such as those that differ in case only, count as one.
+    """
+    read, repeats = corpus.known_among(len(numbers), limit), corpus.repeats[: len(numbers)]
+    _, first = np.unique(numbers, return_index=True)
+    if len(first) < len(numbers):
+        read = read.take(first)
+        repeats = np.bincount(numbers, weights=repeats).astype(np.int64)
+    return read, repeats
 
 
 def _weighted(
@@ -206,8 +229,8 @@ def _weighted(
     probabilities: NDArray[np.float64],
     sif_coefficient: float | None,
 ) -> NDArray[np.float32]:
-    """Multiply the vector of each token by its SIF weight."""
-    if sif_coefficient is None:
-        return vectors
-    weights = sif_weights(probabilities, sif_coefficient)[:, None]
-    return np.multiply(vectors, weights, dtype=np.float64).astype(np.float32)
+    """Multiply the vector of each token by its SIF weight, in place."""
+    if sif_coefficient is not None:
+        weights = sif_weights(probabilities, sif_coefficient)[:, None]
+        np.multiply(vectors, weights, out=vectors, dtype=np.float64, casting="same_kind")
+    return vectors

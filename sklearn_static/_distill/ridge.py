@@ -19,6 +19,8 @@ _BIGRAM_WEIGHT = 3**-0.5
 _MAP_RIDGES = np.logspace(-4, 3, 8)
 # Number of documents in a block of the normal equations, and of those with leave-one-out errors.
 _DOCUMENTS_AT_ONCE = 4096
+# Of a block of the solver: its time is the same from half to twice as many.
+_DOCUMENTS_PER_PRODUCT = 32_768
 # Of a document whose leverage is 1, which the fit reproduces whatever its target is.
 _LEAST_REST = 1e-6
 # Number of the most frequent rows for which the preconditioner solves exactly.
@@ -39,25 +41,12 @@ _SINGLE_PRECISION = 1e-5
 _Array = NDArray[np.floating[Any]]
 
 
-def fit_vectors(
-    counts: csr_matrix,
-    repeats: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    outputs: NDArray[np.float32],
-    starts: Sequence[NDArray[np.float32]],
-    targets: NDArray[np.float32],
-    alpha: float,
-) -> NDArray[np.float32]:
-    """Find the rows whose sums approximate the targets of the documents.
+class RowFit:
+    """The fit of rows whose sums approximate the targets of the documents.
 
-    Let Z be the counts divided by the square root of the documents' lengths, M the outputs, S_k the
-    starts and Y the targets. The fit begins with ``S = sum_k c_k S_k``, where the factors c_k
-    minimize ``|Z S - Y|^2``. A shared map ``B = argmin |Z M B - (Y - Z S)|^2 + eps |B|^2`` moves
-    all tokens, including those that occur in no document; eps minimizes the leave-one-out error, so
-    that few documents move them little. Each row then gets its own correction,
-    ``D = argmin |Z D - (Y - Z S - Z M B)|^2 + alpha s |D|^2``, where s is the mean squared norm
-    of the token part of Z's rows. The result is ``S + M B + D``. The errors of a document that was
-    given several times are counted as often.
+    Let Z be the counts divided by the square root of the documents' lengths, and Y the targets.
+    `shared` fits what all tokens have in common, then `rows` fits a correction of each row to the
+    residual. The errors of a document that was given several times are counted as often.
 
     Parameters
     ----------
@@ -67,47 +56,100 @@ def fit_vectors(
         How often each document was given.
     lengths : ndarray of int64, shape (n_documents,)
         The number of tokens of each document.
-    outputs : ndarray of float32, shape (n_tokens, dimension)
-        The teacher's centered output for each token.
-    starts : sequence of ndarray of float32, each of shape (n_tokens, n_components)
-        Estimates of the tokens' part of a document, along the directions of the targets and scaled
-        like these.
+    n_tokens : int
+        The number of rows for tokens.
     targets : ndarray of float32, shape (n_documents, n_components)
-        The teacher's embeddings, smoothed and scaled; they are overwritten.
-    alpha : float
-        Strength of the ridge penalty; larger values keep the rows closer to the shared map.
-
-    Returns
-    -------
-    rows : ndarray of float32, shape (n_rows, n_components)
-        The fitted rows.
-
-    Warns
-    -----
-    sklearn.exceptions.ConvergenceWarning
-        If the solver did not converge.
+        The teacher's embeddings, smoothed and scaled; they are replaced by the residual.
     """
-    n_tokens = len(outputs)
-    weights = np.ones(counts.shape[1], dtype=np.float32)
-    weights[n_tokens:] = _BIGRAM_WEIGHT
-    roots = np.sqrt(repeats).astype(np.float32)
-    by_document = diags((roots / np.maximum(lengths, 1) ** 0.5).astype(np.float32))
-    scaled = (by_document @ counts @ diags(weights)).tocsr()
-    tokens = scaled[:, :n_tokens]
-    used = np.flatnonzero(np.bincount(tokens.indices, minlength=n_tokens))
-    tokens = tokens[:, used]
-    if repeats.max() > 1:
-        targets *= roots[:, None]
-    factors = _factors(tokens, [start[used] for start in starts], targets)
-    vectors = sum(factor * start for factor, start in zip(factors, starts, strict=True))
-    _subtract(tokens, vectors[used], targets)
-    moves = outputs @ _shared_map(tokens, outputs[used], targets)
-    _subtract(tokens, moves[used], targets)
-    vectors += moves
-    penalty = alpha * float(np.vdot(tokens.data, tokens.data)) / float(repeats.sum())
-    rows = solve_ridge(scaled, targets, penalty) * weights[:, None]
-    rows[:n_tokens] += vectors
-    return rows
+
+    def __init__(
+        self,
+        counts: csr_matrix,
+        repeats: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        n_tokens: int,
+        targets: NDArray[np.float32],
+    ) -> None:
+        roots = np.sqrt(repeats).astype(np.float32)
+        if repeats.max() > 1:
+            targets *= roots[:, None]
+        self._weights = np.ones(counts.shape[1], dtype=np.float32)
+        self._weights[n_tokens:] = _BIGRAM_WEIGHT
+        by_document = diags((roots / np.maximum(lengths, 1) ** 0.5).astype(np.float32))
+        self._scaled = (by_document @ counts @ diags(self._weights)).tocsr()
+        self._tokens = self._scaled[:, :n_tokens]
+        self._n_given = float(repeats.sum())
+        self._residual = targets
+
+    def shared(
+        self, outputs: NDArray[np.float32], starts: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Fit the tokens' vectors up to a correction of each.
+
+        With M the outputs and S_k the starts, the fit begins with ``S = sum_k c_k S_k``, where the
+        factors c_k minimize ``|Z S - Y|^2``. A shared map
+        ``B = argmin |Z M B - (Y - Z S)|^2 + eps |B|^2`` moves all tokens, including those that
+        occur in no document; eps minimizes the leave-one-out error, so that few documents move
+        them little.
+
+        Parameters
+        ----------
+        outputs : ndarray of float32, shape (n_tokens, dimension)
+            The teacher's centered output for each token.
+        starts : sequence of ndarray of float32, each of shape (n_tokens, n_components)
+            Estimates of the tokens' part of a document, along the directions of the targets and
+            scaled like these; they are overwritten.
+
+        Returns
+        -------
+        vectors : ndarray of float32, shape (n_tokens, n_components)
+            ``S + M B``.
+        """
+        factors = _factors(self._tokens, starts, self._residual)
+        for factor, start in zip(factors, starts, strict=True):
+            start *= factor
+        vectors = starts[0]
+        for start in starts[1:]:
+            vectors += start
+        self._subtract(vectors)
+        moves = outputs @ _shared_map(self._tokens, outputs, self._residual)
+        self._subtract(moves)
+        vectors += moves
+        return vectors
+
+    def rows(self, vectors: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
+        """Correct each token's vector, and fit those of bigrams.
+
+        The correction is ``D = argmin |Z D - (Y - Z S - Z M B)|^2 + alpha s |D|^2``, where s is the
+        mean squared norm of the token part of Z's rows.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (n_tokens, n_components)
+            The result of `shared`.
+        alpha : float
+            Strength of the ridge penalty; larger values keep the rows closer to these vectors.
+
+        Returns
+        -------
+        rows : ndarray of float32, shape (n_rows, n_components)
+            The fitted rows.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the solver did not converge.
+        """
+        squares = float(np.vdot(self._tokens.data, self._tokens.data))
+        rows = solve_ridge(self._scaled, self._residual, alpha * squares / self._n_given)
+        rows *= self._weights[:, None]
+        rows[: len(vectors)] += vectors
+        return rows
+
+    def _subtract(self, vectors: NDArray[np.float32]) -> None:
+        """Subtract the documents' sums of vectors from the targets."""
+        for some in _blocks(self._tokens):
+            self._residual[some] -= self._tokens[some] @ vectors
 
 
 def _factors(
@@ -121,14 +163,6 @@ def _factors(
         products += sums @ targets[some].ravel()
     factors: NDArray[np.float32] = np.linalg.lstsq(gram, products, rcond=None)[0].astype(np.float32)
     return factors
-
-
-def _subtract(
-    tokens: csr_matrix, vectors: NDArray[np.float32], targets: NDArray[np.float32]
-) -> None:
-    """Subtract the documents' sums of vectors from the targets, in place."""
-    for some in _blocks(tokens):
-        targets[some] -= tokens[some] @ vectors
 
 
 def _blocks(tokens: csr_matrix) -> Iterator[slice]:
@@ -249,11 +283,14 @@ def _exact(
 
 def _problem(features: csr_matrix, penalty: float) -> Callable[[_Array], _Array]:
     """Return a function that multiplies by the Gram matrix with the penalty on its diagonal."""
-    transposed = features.T.tocsr()
+    # In blocks, whose products with the step are still in the processor's cache when they are read.
+    n_documents = features.shape[0]
+    parts = [features[some] for some in gen_batches(n_documents, _DOCUMENTS_PER_PRODUCT)]
 
     def apply(step: _Array) -> _Array:
-        image: _Array = transposed @ (features @ step)
-        image += penalty * step
+        image: _Array = penalty * step
+        for part in parts:
+            image += part.T @ (part @ step)
         return image
 
     return apply

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix
-from sklearn.linear_model import Ridge
+from scipy.linalg import solve
+from scipy.sparse import csr_matrix
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import row_norms
 
@@ -15,8 +15,9 @@ from sklearn.utils.extmath import row_norms
 # prediction counts, and the penalty of its coefficients relative to the outputs.
 _PRIOR = 5
 _PENALTY = 1e-3
-# Number of states that are summed at once, which bounds the memory.
+# Numbers of states that are summed at once, and of tokens, which bound the memory.
 _STATES_AT_ONCE = 4096
+_TOKENS_AT_ONCE = 1024
 # Scales are rounded to multiples of its inverse. Sums of integers with such scales are exact in
 # double precision (up to 2**22), so they do not depend on the order of the documents.
 _GRID = 2.0**31
@@ -113,38 +114,42 @@ class StateSums:
 
     def add(
         self,
-        input_ids: NDArray[np.integer[Any]],
+        token_ids: NDArray[np.integer[Any]],
         codes: NDArray[np.int8],
         scales: NDArray[np.float32],
     ) -> None:
-        """Add the states of documents of equal length.
+        """Add states.
 
         Parameters
         ----------
-        input_ids : ndarray of int, shape (n_documents, length)
-            Token ids.
-        codes : ndarray of int8, shape (n_documents, length, dimension)
+        token_ids : ndarray of int, shape (n_states,)
+            The token of each.
+        codes : ndarray of int8, shape (n_states, dimension)
             The states divided by the scales.
-        scales : ndarray of float32, shape (n_documents, length)
-            The scale of each state.
+        scales : ndarray of float32, shape (n_states,)
+            The scale of each.
         """
-        n_documents, length, dimension = codes.shape
         factors = np.rint(np.minimum(scales, _LARGEST_SCALE, dtype=np.float64) * _GRID) / _GRID
-        for some in gen_batches(n_documents, max(1, _STATES_AT_ONCE // length)):
-            rows = np.searchsorted(self.token_ids, input_ids[some].ravel())
-            found, rows, counts = np.unique(rows, return_inverse=True, return_counts=True)
-            columns = np.arange(len(rows) + 1)
+        for some in gen_batches(len(token_ids), _STATES_AT_ONCE):
+            rows = np.searchsorted(self.token_ids, token_ids[some])
+            order = np.argsort(rows, kind="stable")
+            found, starts, counts = np.unique(rows[order], return_index=True, return_counts=True)
+            stops = np.append(starts, len(rows))
             shape = (len(found), len(rows))
-            by_token = csc_matrix((factors[some].ravel(), rows, columns), shape=shape)
-            self.sums[found] += by_token @ codes[some].reshape(len(rows), dimension).astype(float)
+            by_token = csr_matrix((factors[some][order], order, stops), shape=shape)
+            self.sums[found] += by_token @ codes[some].astype(float)
             self.counts[found] += counts
 
     def means(
-        self, token_ids: NDArray[np.integer[Any]], outputs: NDArray[np.float32]
+        self,
+        token_ids: NDArray[np.integer[Any]],
+        outputs: NDArray[np.float32],
+        directions: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Estimate the mean state of each token, including tokens that occur in no document.
 
-        With S the sum of a token's n states and P what ridge regression on the outputs predicts for
+        This is the last use of the sums, which are freed: they may take hundreds of megabytes. With
+        S the sum of a token's n states and P what ridge regression on the outputs predicts for
         their mean, the estimate is ``(S + 5 P) / (n + 5)``.
 
         Parameters
@@ -153,24 +158,56 @@ class StateSums:
             The tokens' ids.
         outputs : ndarray of float32, shape (n_tokens, dimension)
             The teacher's output for each token alone.
+        directions : ndarray of float32, shape (dimension, n_components)
+            The directions along which the mean states are estimated.
 
         Returns
         -------
-        means : ndarray of float32, shape (n_tokens, dimension)
+        means : ndarray of float32, shape (n_tokens, n_components)
             The estimates; zero if none of the tokens occurs, as a prompt may merge with them.
         """
         place = np.searchsorted(self.token_ids, token_ids)
         place[place == len(self.token_ids)] = 0
         occurs = np.flatnonzero(self.token_ids[place] == token_ids)
         if not len(occurs):
-            return np.zeros_like(outputs)
+            return np.zeros((len(outputs), directions.shape[1]), dtype=np.float32)
         counts = self.counts[place[occurs]]
-        observed = self.sums[place[occurs]].astype(np.float32)
-        observed /= counts[:, None]
+        observed = np.empty((len(occurs), directions.shape[1]), dtype=np.float32)
+        for some in gen_batches(len(occurs), _TOKENS_AT_ONCE):
+            sums = self.sums[place[occurs[some]]] @ directions
+            observed[some] = sums / counts[some, None]
+        self.sums = np.zeros((0, 0))
         scale = float(row_norms(outputs).mean()) or 1.0
         penalty = _PENALTY * counts.sum() / outputs.shape[1] * scale**2
-        ridge = Ridge(penalty, copy_X=False).fit(outputs[occurs], observed, sample_weight=counts)
-        means: NDArray[np.float32] = ridge.predict(outputs)
-        trust = (counts / (counts + _PRIOR)).astype(np.float32)[:, None]
-        means[occurs] += trust * (observed - means[occurs])
+        means = _predicted(outputs, occurs, observed, counts, penalty)
+        for some in gen_batches(len(occurs), _TOKENS_AT_ONCE):
+            trust = (counts[some] / (counts[some] + _PRIOR)).astype(np.float32)[:, None]
+            means[occurs[some]] += trust * (observed[some] - means[occurs[some]])
         return means
+
+
+def _predicted(
+    inputs: NDArray[np.float32],
+    known: NDArray[np.integer[Any]],
+    targets: NDArray[np.float32],
+    weights: NDArray[np.int64],
+    penalty: float,
+) -> NDArray[np.float32]:
+    """Fit a weighted ridge regression to the known inputs; predict for all.
+
+    As scikit-learn's Ridge with sample weights, which copies the inputs and targets twice.
+    """
+    n_inputs = inputs.shape[1]
+    # The last column is the intercept, which has no penalty.
+    gram = np.zeros((n_inputs + 1, n_inputs + 1))
+    products = np.zeros((n_inputs + 1, targets.shape[1]))
+    for some in gen_batches(len(known), _TOKENS_AT_ONCE):
+        wide = np.pad(inputs[known[some]].astype(float), ((0, 0), (0, 1)), constant_values=1)
+        weighted = wide * weights[some, None]
+        gram += weighted.T @ wide
+        products += weighted.T @ targets[some]
+    gram[np.arange(n_inputs), np.arange(n_inputs)] += penalty
+    coefficients = solve(gram, products, assume_a="pos")
+    predicted: NDArray[np.float32] = inputs @ coefficients[:-1].astype(np.float32)
+    predicted += coefficients[-1].astype(np.float32)
+    return predicted

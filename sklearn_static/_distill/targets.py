@@ -17,7 +17,7 @@ _HALF_AT = 1000
 # Bounds of the search for neighbors: of the documents among which it searches, so that its time is
 # linear in their number, and of the dimensions of the distances, which take most of the time.
 _CANDIDATES = 4096
-_DIRECTIONS = 64
+_DIRECTIONS = 32
 # Relative to the largest share; limits the scale of directions with almost no share.
 _LEAST_SHARE = 1e-3
 
@@ -34,7 +34,7 @@ def smooth(embeddings: NDArray[np.float32]) -> None:
     ----------
     embeddings : ndarray of float32, shape (n_documents, n_components)
         The teacher's embeddings along the leading directions, in random order, since neighbors are
-        searched for among the first 4,096. The distances are those along the first 64 directions.
+        searched for among the first 4,096. The distances are those along the first 32 directions.
     """
     candidates = embeddings[:_CANDIDATES].copy()
     n_neighbors = min(_N_NEIGHBORS, len(candidates) // _DOCUMENTS_PER_NEIGHBOR)

@@ -279,6 +279,11 @@ def changes(normalizer: Any) -> Mapping[int, str]:
     return _changes(json.dumps(normalizer))
 
 
+def forget() -> None:
+    """Free what `changes` remembers, tens of megabytes."""
+    _changes.cache_clear()
+
+
 @cache
 def _changes(normalizer: str) -> Mapping[int, str]:
     normalize = component(json.loads(normalizer)).normalizer.normalize_str

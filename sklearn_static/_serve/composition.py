@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_static._serve import IS_COMPILED
-from sklearn_static._serve.characters import component
+from sklearn_static._serve.characters import component, forget
 from sklearn_static._serve.original import Original
 from sklearn_static._serve.patterns import UnsupportedError
 
@@ -55,6 +55,7 @@ def composition_of(original: Original) -> Composition | None:
             return composition
     composition = compose(original.state)
     original.release()
+    forget()
     _recent[:] = [(key, composition), *_recent[: _N_RECENT - 1]]
     return composition
 

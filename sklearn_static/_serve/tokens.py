@@ -50,6 +50,11 @@ class Tokens(NamedTuple):
         offsets = self.offsets[: n_documents + 1]
         return Tokens(self.rows[: offsets[-1]], offsets)
 
+    def between(self, start: int, stop: int) -> "Tokens":
+        """Return a view of adjacent documents."""
+        offsets = self.offsets[start : stop + 1]
+        return Tokens(self.rows[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def take(self, documents: NDArray[np.integer[Any]]) -> "Tokens":
         """Select documents, in the given order."""
         lengths = self.lengths[documents]
