@@ -5,10 +5,15 @@ on a held-out fifth of it. "few": 8 labels per class, C chosen by cross-validati
 mean of 5 draws. Vectorizers see the training documents only. The standard error is that of a
 proportion of the test documents, sqrt(p (1 - p) / n).
 
-With --documents instead: the same with few documents for the classifier, and few or all for the
-vectorizer. With --similarity: vectorizers fitted to the documents of one data set, Spearman's
-correlation of the cosine with human ratings of the pairs of another, SemEval STS 2012 to 2016. With
---size: size and accuracy of smaller models.
+Other tables:
+
+* --documents: the same with few documents for the classifier, and few or all for the vectorizer.
+* --similarity: vectorizers fitted to the documents of one data set, Spearman's correlation of the
+  cosine with human ratings of the pairs of another, SemEval STS 2012 to 2016.
+* --size: size and accuracy of smaller models.
+* --clustering: the V-measure of k-means on four newsgroups, mean and standard deviation of 5 starts.
+* --languages FOLDER: the main table for help pages in French, Japanese and Russian with a
+  multilingual teacher: multilingual-e5-small in FOLDER, which wants the prompt "query: ".
 
 A run on a subset of the data sets prints its table without writing it.
 """
@@ -30,10 +35,14 @@ from model2vec.distill import distill
 from results import Results, machine
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
+from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import v_measure_score
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
-from sklearn.pipeline import FeatureUnion
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
 from sklearn_static import StaticEmbeddingVectorizer
 
@@ -55,6 +64,10 @@ SIZES: tuple[dict[str, object], ...] = (
     {"quantize": "int8", "n_components": 128},
     {"quantize": "int8", "min_df": 1},
 )
+LANGUAGES = ("libreoffice_help_fr", "libreoffice_help_ja", "libreoffice_help_ru")
+PROMPT = "query: "
+CLUSTERED = ("alt.atheism", "comp.graphics", "sci.space", "talk.religion.misc")
+STARTS = 5
 FITTED_FOR_SIMILARITY = ("trec", "ag_news_7600", "banking77")
 
 Features = Callable[[corpora.Split], tuple[Any, Any]]
@@ -69,15 +82,10 @@ def methods(memory: joblib.Memory) -> dict[str, Features]:
     def encode(documents: list[str]) -> np.ndarray:
         return teacher.encode(documents, normalize_embeddings=True)
 
-    def fit(vectorizer: Any) -> Features:
-        return lambda data: fitted_features(vectorizer, data)
-
-    def apply(function: Callable[[list[str]], np.ndarray]) -> Features:
-        return lambda data: (function(data.train_documents), function(data.test_documents))
-
     return {
         "teacher": apply(encode),
         "TF-IDF (1, 2)": fit(tfidf()),
+        "TF-IDF (1, 2) and SVD": fit(make_pipeline(tfidf(), TruncatedSVD(256, random_state=0))),
         "model2vec": apply(lambda documents: peer.encode(documents, max_length=None)),
         "vocabulary": fit(static(memory)),
         "corpus": fit(static(memory, distill_on="corpus")),
@@ -93,15 +101,53 @@ def methods(memory: joblib.Memory) -> dict[str, Features]:
     }
 
 
+def fit(vectorizer: Any) -> Features:
+    """Make a method of a vectorizer."""
+    return lambda data: fitted_features(vectorizer, data)
+
+
+def apply(function: Callable[[list[str]], np.ndarray]) -> Features:
+    """Make a method of a function of documents."""
+    return lambda data: (function(data.train_documents), function(data.test_documents))
+
+
+def multilingual_methods(memory: joblib.Memory, model: str) -> dict[str, Features]:
+    """Make the methods of --languages; the tokens that get a vector are those of the documents."""
+    teacher = SentenceTransformer(model, device="cpu")
+
+    @memory.cache
+    def encode(documents: list[str]) -> np.ndarray:
+        return teacher.encode(documents, prompt=PROMPT, normalize_embeddings=True)
+
+    def static(**settings: object) -> StaticEmbeddingVectorizer:
+        return StaticEmbeddingVectorizer(
+            model, memory=memory, min_df=1, max_teacher_tokens=None, **settings
+        )
+
+    corpus = {"distill_on": "corpus", "ngram_range": (1, 2), "prompt": PROMPT}
+    characters = {"analyzer": "char_wb", "ngram_range": (2, 5)}
+    return {
+        "teacher": apply(encode),
+        "TF-IDF (1, 2)": fit(tfidf()),
+        "TF-IDF of characters": fit(tfidf(**characters)),
+        "vocabulary": fit(static()),
+        "corpus (1, 2)": fit(static(**corpus)),
+        "corpus (1, 2) and TF-IDF of characters": fit(
+            FeatureUnion([("static", static(**corpus)), ("characters", tfidf(**characters))])
+        ),
+    }
+
+
 def fitted_features(vectorizer: Any, data: corpora.Split) -> tuple[Any, Any]:
     """Fit a vectorizer to the training documents; give the features of both parts."""
     vectorizer.fit(data.train_documents)
     return vectorizer.transform(data.train_documents), vectorizer.transform(data.test_documents)
 
 
-def tfidf() -> TfidfVectorizer:
+def tfidf(**settings: object) -> TfidfVectorizer:
     """Make the usual baseline."""
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=TERM_LIMIT)
+    settings = {"ngram_range": (1, 2)} | settings
+    return TfidfVectorizer(sublinear_tf=True, max_features=TERM_LIMIT, **settings)
 
 
 def static(memory: joblib.Memory, **settings: object) -> StaticEmbeddingVectorizer:
@@ -137,6 +183,39 @@ def measure_similarity(tables: Results, memory: joblib.Memory, data: Path) -> No
             add(f"corpus, {name}", *correlations(vectorizer.transform))
         teacher = SentenceTransformer(MODEL, device="cpu")
         add("teacher", *correlations(memory.cache(teacher.encode, ignore=["self"])))
+
+
+def measure_clustering(tables: Results, memory: joblib.Memory, data: Path) -> None:
+    """Make the table of --clustering, with the groups of scikit-learn's example."""
+    split = corpora.load("20newsgroups", data)
+    pairs = zip(split.train_documents, split.train_labels, strict=True)
+    documents, labels = zip(*(pair for pair in pairs if pair[1] in CLUSTERED), strict=True)
+    centered = (StandardScaler(with_std=False), Normalizer())
+    corpus = static(memory, distill_on="corpus", ngram_range=(1, 2))
+    teacher = SentenceTransformer(MODEL, device="cpu")
+    vectorizers = {
+        "TF-IDF (1, 2)": tfidf(),
+        "TF-IDF and SVD": make_pipeline(
+            TfidfVectorizer(max_df=0.5, min_df=5, stop_words="english"),
+            TruncatedSVD(100, random_state=0),
+            Normalizer(),
+        ),
+        "vocabulary": static(memory),
+        "vocabulary, centered": make_pipeline(static(memory), *centered),
+        "vocabulary, without LSA": static(memory, lsa_components=0),
+        "vocabulary, without LSA, centered": make_pipeline(
+            static(memory, lsa_components=0), *centered
+        ),
+        "corpus (1, 2)": corpus,
+        "corpus (1, 2), centered": make_pipeline(corpus, *centered),
+        "teacher": FunctionTransformer(memory.cache(teacher.encode, ignore=["self"])),
+    }
+    with tables.table("clustering", "", "V-measure") as add:
+        for name, vectorizer in vectorizers.items():
+            features = vectorizer.fit_transform(list(documents))
+            found = [KMeans(4, random_state=seed).fit_predict(features) for seed in range(STARTS)]
+            scores = [v_measure_score(labels, clusters) for clusters in found]
+            add(name, f"{np.mean(scores):.2f} ({np.std(scores):.2f})")
 
 
 def measure_documents(
@@ -249,13 +328,12 @@ def best_classifier(cv: int | ShuffleSplit) -> GridSearchCV:
 
 
 def measure_accuracy(
-    tables: Results, memory: joblib.Memory, data: Path, sets: Sequence[str]
+    tables: Results, table: str, contenders: dict[str, Features], data: Path, sets: Sequence[str]
 ) -> None:
-    """Make the main table."""
-    contenders = methods(memory)
+    """Make the main table, or that of --languages."""
     title = "Accuracy in percent, all labels / 8 per class; in parentheses the standard error."
     shares = []
-    with tables.table("accuracy", "", *contenders, title=title) as add:
+    with tables.table(table, "", *contenders, title=title) as add:
         for name in sets:
             split = load(name, data)
             scores = np.array([accuracies(make(split), split) for make in contenders.values()])
@@ -269,27 +347,36 @@ def measure_accuracy(
 def main() -> None:
     """Make one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="*", default=SETS, help="all by default")
+    parser.add_argument("sets", nargs="*", help="all by default")
     parser.add_argument("--data", type=Path, default=corpora.DATA, help="folder of the data sets")
     parser.add_argument("--memory", default=None, help="folder that keeps the teacher's outputs")
     parser.add_argument("--similarity", action="store_true", help="make this table instead")
     parser.add_argument("--documents", action="store_true", help="make this table instead")
     parser.add_argument("--size", action="store_true", help="make this table instead")
+    parser.add_argument("--clustering", action="store_true", help="make this table instead")
+    parser.add_argument("--languages", metavar="FOLDER", help="make this table instead")
     options = parser.parse_args()
+    every = LANGUAGES if options.languages else SETS
+    sets = options.sets or every
     warnings.filterwarnings("ignore", message=".* no in-vocabulary token")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     memory = joblib.Memory(options.memory, verbose=0)
-    tables = Results(tuple(options.sets) == SETS)
+    tables = Results(tuple(sets) == every)
     print(machine())
     if options.size:
         measure_sizes(tables, memory, options.data)
     elif options.similarity:
         measure_similarity(tables, memory, options.data)
     elif options.documents:
-        measure_documents(tables, memory, options.data, options.sets)
+        measure_documents(tables, memory, options.data, sets)
+    elif options.clustering:
+        measure_clustering(tables, memory, options.data)
+    elif options.languages:
+        contenders = multilingual_methods(memory, options.languages)
+        measure_accuracy(tables, "accuracy_languages", contenders, options.data, sets)
     else:
-        measure_accuracy(tables, memory, options.data, options.sets)
+        measure_accuracy(tables, "accuracy", methods(memory), options.data, sets)
 
 
 if __name__ == "__main__":
