@@ -175,7 +175,7 @@ def measure_teacher(tables: Results, given: list[str], n: int) -> None:
                 min_df=0,
                 random_state=0,
             )
-            inputs, _ = teacher.document_inputs(corpus, None)
+            inputs, _, _ = teacher.document_inputs(corpus, None)
             with (
                 cluster(n_workers, "sklearn_static._distill.teacher") as client,
                 joblib.parallel_config(backend="dask" if n_workers else "threading"),

@@ -11,7 +11,7 @@ Other tables:
 * --similarity: vectorizers fitted to the documents of one data set, Spearman's correlation of the
   cosine with human ratings of the pairs of another, SemEval STS 2012 to 2016.
 * --size: size and accuracy of smaller models.
-* --clustering: the V-measure of k-means on four newsgroups, mean and standard deviation of 5 starts.
+* --clustering: the V-measure of k-means on four newsgroups; mean and deviation of 5 starts.
 * --languages FOLDER: the main table for help pages in French, Japanese and Russian with a
   multilingual teacher: multilingual-e5-small in FOLDER, which wants the prompt "query: ".
 

@@ -144,9 +144,11 @@ class StaticEmbeddingVectorizer(TransformerMixin, BaseEstimator):
 
     max_teacher_tokens : int or None, default=500_000
         With ``distill_on="corpus"``, the maximum number of tokens of documents that the teacher
-        reads, including special tokens. Duplicate documents count once; None sets no limit. If the
-        documents have more tokens, a sample is drawn with `random_state` and a warning reports how
-        many documents were read. Long documents are truncated to the teacher's maximum length.
+        reads, including special tokens. Documents with the same tokens count once; None sets no
+        limit. Of a long document, the beginning is read, up to the teacher's maximum length. If
+        the limit does not suffice for all documents, passages of at most 96 tokens are read, one
+        of each document in an order drawn with `random_state`, then another one of each, and so
+        on; a warning reports how many documents were read.
 
     random_state : int, RandomState instance or None, default=0
         Seed of the sample of documents if their tokens exceed `max_teacher_tokens`, and of the LSA

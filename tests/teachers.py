@@ -492,7 +492,7 @@ def embeddings(folder: Path, documents: list[str], prompt: str | None = None) ->
     teacher = CachedTeacher(
         source, "auto", memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
     )
-    inputs, numbers = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
+    inputs, numbers, _ = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
     return teacher.embeddings(inputs)[0][numbers]
 
 

@@ -46,7 +46,7 @@ def test_documents_are_what_the_tokenizer_gives(family, longest, prompt, opened,
     vocabulary = usable(tokenizer)
     corpus = corpus_of(documents, engine(vocabulary))
     folder = replace(opened, max_seq_length=longest, prompt=prompt)
-    inputs, numbers = Inputs(folder, vocabulary).of_documents(corpus, None)
+    inputs, numbers, _ = Inputs(folder, vocabulary).of_documents(corpus, None)
     tokenizer = vocabulary.tokenizer  # reading tokenizer.json again could round a score
     if longest is not None:
         tokenizer.enable_truncation(longest)
@@ -75,7 +75,7 @@ def test_documents_are_not_tokenized_again(opened):
     documents = ["the value", "\u2603 the value", "of a list"]
     corpus = corpus_of(documents, engine(vocabulary))
     vocabulary.read.clear()
-    inputs, _ = Inputs(opened, vocabulary).of_documents(corpus, None)
+    inputs, _, _ = Inputs(opened, vocabulary).of_documents(corpus, None)
     assert len(inputs) == 3
     # Rows do not contain the ids of tokens without a row.
     assert vocabulary.read == ["\u2603 the value"]
@@ -86,7 +86,7 @@ def test_a_budget_counts_duplicates_once(opened):
     corpus = corpus_of(["the", "the", "of", "a"], FastTokenizer(vocabulary, None))
     inputs = Inputs(opened, vocabulary)
     for max_tokens, n_read in ((1, 2), (3, 2), (5, 2), (6, 3), (9, 4), (None, 4)):
-        read, numbers = inputs.of_documents(corpus, max_tokens)
+        read, numbers, _ = inputs.of_documents(corpus, max_tokens)
         assert numbers.tolist() == [0, 0, 1, 2][:n_read]
         assert len(read) == max(numbers) + 1
 

@@ -183,7 +183,7 @@ def test_the_number_of_a_documents_own_tokens(family, prompt, bert_folder):
     files = read_teacher_files(Source(str(bert_folder), None, False, True), "auto", prompt)
     document = "a value of the list " * 20
     inputs = Inputs(files, vocabulary)
-    (ids,), _ = inputs.of_documents(corpus_of([document], engine(vocabulary)), None)
+    (ids,), *_ = inputs.of_documents(corpus_of([document], engine(vocabulary)), None)
     tokenizer = vocabulary.tokenizer
     tokenizer.enable_truncation(ids.size)
     encoding = tokenizer.encode(prompt + document)

@@ -420,16 +420,22 @@ class TestMinDf:
 class TestBudget:
     def test_the_warning_counts(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=2000, memory=None)
-        said = (
-            r"The teacher read \d\d of \d+ distinct documents, .*=2000; "
-            r"the others would take about \d+ s"
-        )
-        with pytest.warns(UserWarning, match=said) as caught:
+        said = r"\d\d of \d+ distinct documents, .*=2000; the others would take about \d+ s"
+        with pytest.warns(UserWarning, match=f"The teacher read passages of {said}") as caught:
             vectorizer.fit(texts)
         assert caught[0].filename == __file__
         with pytest.warns(UserWarning, match="The teacher read") as caught:
             vectorizer.fit_transform(texts)
         assert caught[0].filename == __file__
+        short = [text for text in texts if len(text) < 96]
+        with pytest.warns(UserWarning, match=r"The teacher read \d of \d+ distinct .*=200; the"):
+            vectorizer.set_params(max_teacher_tokens=200).fit(short)
+
+    def test_long_documents_are_read_in_passages(self, vectorizer, texts):
+        long = [" ".join(texts[i : i + 20]) for i in range(len(texts) - 20)]
+        with pytest.warns(UserWarning, match=r"read passages of \d+ of \d+ distinct documents"):
+            vectors = vectorizer.set_params(max_teacher_tokens=3000).fit(long).vectors_
+        assert np.isfinite(vectors).all()
 
     def test_duplicates_cost_nothing(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
@@ -462,7 +468,7 @@ class TestBudget:
 
     def test_fewer_documents_than_components_within_the_budget(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=100)
-        with pytest.warns(UserWarning, match=r"The teacher read \d of"):
+        with pytest.warns(UserWarning, match=r"The teacher read passages of \d of"):
             assert vectorizer.fit_transform(texts).shape[1] == 20
 
 

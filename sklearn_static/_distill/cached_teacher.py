@@ -17,6 +17,7 @@ from sklearn.utils.extmath import row_norms
 from sklearn_static._cache import Store, cache_folder
 from sklearn_static._distill.corpus import Corpus
 from sklearn_static._distill.inputs import Inputs, Joined
+from sklearn_static._distill.passages import Passages
 from sklearn_static._distill.requirements import import_for_fit, teacher_versions
 from sklearn_static._distill.states import StateSums, dimension_of, packed_size, unpack
 from sklearn_static._distill.tasks import (
@@ -208,8 +209,8 @@ class CachedTeacher:
 
     def document_inputs(
         self, corpus: Corpus, max_tokens: int | None
-    ) -> tuple[Joined, NDArray[np.int64]]:
-        """Choose the documents that the teacher reads, and convert them to its inputs.
+    ) -> tuple[Joined, NDArray[np.int64], Passages]:
+        """Choose what the teacher reads of the documents, and convert it to its inputs.
 
         Parameters
         ----------
@@ -221,10 +222,11 @@ class CachedTeacher:
         Returns
         -------
         inputs : Joined
-            The different inputs of the first documents, which are as many as `max_tokens` allows,
-            at least one.
-        numbers : ndarray of int64, shape (n_documents_read,)
-            The number of each of these documents' input.
+            The different inputs, as many as `max_tokens` allows, at least one.
+        numbers : ndarray of int64, shape (n_passages,)
+            The number of each passage's input.
+        passages : Passages
+            What is read: whole documents, or passages if the limit does not suffice for these.
 
         Raises
         ------
@@ -270,13 +272,13 @@ class CachedTeacher:
         """Return outputs that may be changed in place, since copies may take much memory."""
         return outputs if self._memory is None else outputs.copy()
 
-    def duration(self, n_documents: int) -> str:
-        """Estimate the time for further documents from the documents that were run.
+    def duration(self, n_inputs: int) -> str:
+        """Estimate the time for further inputs from those that were run.
 
         Parameters
         ----------
-        n_documents : int
-            The number of further documents.
+        n_inputs : int
+            The number of further inputs.
 
         Returns
         -------
@@ -285,7 +287,7 @@ class CachedTeacher:
         """
         if not self._n_run:
             return ""
-        seconds = self._seconds_run / self._n_run * n_documents
+        seconds = self._seconds_run / self._n_run * n_inputs
         span = f"{seconds / 60:.0f} min" if seconds > 100 else f"{seconds:.0f} s"
         return f"; the others would take about {span}"
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.utils import check_random_state
 
+from sklearn_static._distill.passages import Passages, beginnings
 from sklearn_static._serve import FastTokenizer
 from sklearn_static._serve.bigrams import Bigrams, bigram_keys
 from sklearn_static._serve.documents import batches
@@ -86,29 +88,39 @@ class Corpus:
             self._counts[bigrams] = count(self.known, len(self.kept), bigrams)
         return self._counts[bigrams]
 
-    def known_among(self, n_documents: int, limit: int | None) -> Tokens:
-        """Return what `transform` would pool of the first tokens of the first documents.
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of each document that `transform` reads, shape (n_documents,)."""
+        lengths = self.tokens.lengths
+        return lengths if self.max_length is None else np.minimum(lengths, self.max_length)
+
+    def content_hashes(self) -> NDArray[np.int64]:
+        """Return a number of each document that depends on its tokens only."""
+        hashes = (crc32(self.tokens.of(i).tobytes()) for i in range(len(self.documents)))
+        return np.fromiter(hashes, np.int64, len(self.documents))
+
+    def known_in(self, passages: Passages) -> Tokens:
+        """Return what `transform` would pool of passages.
 
         Parameters
         ----------
-        n_documents : int
-            Number of documents.
-        limit : int or None
-            Number of tokens of each, including those without a vector; None means all.
+        passages : Passages
+            Parts of the documents, including tokens without a vector.
 
         Returns
         -------
         known : Tokens
-            A view of `known` if the limit makes no difference.
+            A view of `known` if the passages are the first documents as a whole.
         """
-        tokens = self.tokens.first(n_documents)
-        longest = tokens.lengths.max(initial=0)
-        if limit is None or min(longest, self.max_length or longest) <= limit:
-            return self.known.first(n_documents)
-        return tokens.renumbered(self.kept).in_vocabulary(limit)
+        n = len(passages.documents)
+        if n <= len(self.documents) and np.array_equal(
+            passages, beginnings(self.lengths[:n], None)
+        ):
+            return self.known.first(n)
+        return passages.of(self.tokens).renumbered(self.kept).in_vocabulary(None)
 
     def counts_of(self, known: Tokens, bigrams: Bigrams | None) -> csr_matrix:
-        """Count the result of `known_among`, together with all documents if these are needed."""
+        """Count the result of `known_in`, together with all documents if these are needed."""
         is_part = np.may_share_memory(known.rows, self.known.rows)
         if is_part and (self.n_lsa or self.least):
             return self.counts(bigrams)[: known.n_documents]

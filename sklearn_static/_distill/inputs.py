@@ -1,6 +1,6 @@
 """The teacher's inputs: single tokens and documents, between the tokenizer's special tokens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from sklearn_static._distill.corpus import Corpus
+from sklearn_static._distill.passages import MAX_PASSAGE, Passages, beginnings, spread
 from sklearn_static._distill.teacher_files import TeacherFiles
 from sklearn_static._serve.documents import batches
 from sklearn_static._serve.vocabulary import Vocabulary
+
+_PASSAGES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,11 @@ class Inputs:
 
     def of_documents(
         self, corpus: Corpus, max_tokens: int | None
-    ) -> tuple[Joined, NDArray[np.int64]]:
+    ) -> tuple[Joined, NDArray[np.int64], Passages]:
         """Put documents after the prompt and between the special tokens.
+
+        If the limit does not suffice for all documents, the teacher reads short passages of them:
+        the sum of many tokens says little about each of them.
 
         Parameters
         ----------
@@ -100,10 +107,12 @@ class Inputs:
         Returns
         -------
         inputs : Joined
-            The different inputs of the first documents, which are as many as `max_tokens` allows,
-            at least one. Long documents are truncated to the teacher's maximum length.
-        numbers : ndarray of int64, shape (n_documents_read,)
-            The number of each of these documents' input.
+            The different inputs, as many as `max_tokens` allows, at least one. Whole documents are
+            truncated to the teacher's maximum length.
+        numbers : ndarray of int64, shape (n_passages,)
+            The number of each passage's input.
+        passages : Passages
+            The tokens of documents that are read, up to the maximum length of `transform`.
 
         Raises
         ------
@@ -123,12 +132,25 @@ class Inputs:
                 "(truncation_side='left'), which distill_on='corpus' does not support; use "
                 "distill_on='vocabulary' or another teacher."
             )
+        lengths, limit = corpus.lengths, self.max_document_tokens
+        passages = beginnings(lengths, limit)
+        documents = (self._ids(corpus, batch) for batch in batches(corpus.documents))
+        inputs, numbers = self._joined(documents, max_tokens)
+        is_complete = len(numbers) == len(lengths)
+        if max_tokens is not None and not is_complete and lengths.max() > MAX_PASSAGE:
+            passages = spread(lengths, corpus.content_hashes(), limit, int(max_tokens))
+            inputs, numbers = self._joined(self._parts(corpus, passages), max_tokens)
+        return inputs, numbers, passages.between(0, len(numbers))
+
+    def _joined(
+        self, documents: Iterable[Sequence[NDArray[np.int32]]], max_tokens: int | None
+    ) -> tuple[Joined, NDArray[np.int64]]:
+        """Join as many different inputs as `max_tokens` allows, given batches of their ids."""
         prefix, suffix = (np.array(ids, dtype=np.int32).tobytes() for ids in self._template)
         joined, ends = bytearray(), [0]
         number_of: dict[bytes, int] = {}
         numbers: list[int] = []
         n_left = float("inf") if max_tokens is None else int(max_tokens)
-        documents = (self._ids(corpus, batch) for batch in batches(corpus.documents))
         for ids in chain.from_iterable(documents):
             content = prefix + ids.tobytes() + suffix
             if content not in number_of:
@@ -141,6 +163,21 @@ class Inputs:
             numbers.append(number_of[content])
         inputs = Joined(np.frombuffer(joined, dtype=np.int32), np.array(ends, dtype=np.int64))
         return inputs, np.array(numbers, dtype=np.int64)
+
+    def _parts(self, corpus: Corpus, passages: Passages) -> Iterator[Sequence[NDArray[np.int32]]]:
+        """Yield the ids of the prompt and each passage, in batches."""
+        for batch in gen_batches(len(passages.documents), _PASSAGES_AT_ONCE):
+            some = passages.between(batch.start, batch.stop)
+            tokens = some.of(corpus.tokens)
+            ids = self._vocabulary.token_ids[tokens.rows]
+            parts = np.split(ids, tokens.offsets[1:-1])
+            # The id of a token without a row is not kept.
+            others = [i for i in range(len(parts)) if (tokens.of(i) < 0).any()]
+            texts = [corpus.documents[some.documents[i]] for i in others]
+            ids, offsets = self._vocabulary.encode(texts)
+            for i, offset in zip(others, offsets[:-1], strict=True):
+                parts[i] = ids[offset + some.starts[i] : offset + some.stops[i]]
+            yield [np.concatenate([self._prompt_ids, part]) for part in parts]
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:
         """Return the ids of the prompt and each document, truncated as the teacher does."""
@@ -167,10 +204,16 @@ class Inputs:
         """Number of a document's own tokens that the teacher reads; None means all."""
         if self._max_between is None:
             return None
+        return max(self._max_between - len(self._prompt_ids), 0)
+
+    @cached_property
+    def _prompt_ids(self) -> NDArray[np.int32]:
+        """The ids of the prompt that are not part of the document's first token."""
+        if not self._files.prompt:
+            return np.zeros(0, dtype=np.int32)
         # The end of a prompt, such as its space, may be part of the document's first token.
         ids, offsets = self._vocabulary.encode(["a", self._files.prompt + "a"])
-        n_of_prompt = len(ids) - 2 * int(offsets[1])
-        return max(self._max_between - n_of_prompt, 0)
+        return ids[offsets[1] : len(ids) - offsets[1]]
 
     @cached_property
     def _max_between(self) -> int | None:

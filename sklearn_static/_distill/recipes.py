@@ -19,6 +19,7 @@ from sklearn_static._distill.components import (
     zipf_probabilities,
 )
 from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
+from sklearn_static._distill.passages import Passages
 from sklearn_static._distill.ridge import RowFit
 from sklearn_static._distill.targets import column_scales, smooth
 from sklearn_static._distill.token_vectors import TokenVectors
@@ -154,11 +155,11 @@ def corpus_vectors(
     probabilities = zipf_probabilities(len(teacher.vocabulary))[kept]
     # The fit scales the vectors anyway, so that float16 sets no limit to the weights.
     check_sif_coefficient(sif_coefficient, probabilities, None)
-    inputs, numbers = teacher.document_inputs(corpus, max_teacher_tokens)
-    # The teacher truncates long documents; only the part that it reads can explain an embedding.
-    limit = teacher.max_document_tokens
-    read, repeats = _read_once(corpus, numbers, limit)
+    inputs, numbers, passages = teacher.document_inputs(corpus, max_teacher_tokens)
+    # Only the part of a document that the teacher reads can explain its output.
+    read, repeats = _read_once(corpus, numbers, passages)
     if not len(read.rows):
+        limit = teacher.max_document_tokens
         raise ValueError(
             f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
             "are all that the teacher reads; use distill_on='vocabulary', a shorter prompt, or a "
@@ -166,12 +167,7 @@ def corpus_vectors(
         )
     _check_n_components(teacher, kept, n_components)
     embeddings, states = teacher.embeddings(inputs)
-    n_documents, n_read = len(corpus.documents), len(numbers)
-    if n_read < n_documents:
-        warn(
-            f"The teacher read {n_read} of {n_documents} distinct documents, limited by "
-            f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_documents - n_read)}."
-        )
+    _warn_of_limit(teacher, corpus, passages, max_teacher_tokens)
     bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams)
     counts = corpus.counts_of(read, bigrams)
     axes, shares = leading_axes(embeddings, repeats, n_components)
@@ -210,18 +206,35 @@ def _check_n_components(
 
 
 def _read_once(
-    corpus: Corpus, numbers: NDArray[np.int64], limit: int | None
+    corpus: Corpus, numbers: NDArray[np.int64], passages: Passages
 ) -> tuple[Tokens, NDArray[np.int64]]:
-    """Return the known tokens of the documents that are read, and how often each was given.
+    """Return the known tokens of each input, and how often it was given.
 
     Documents with the same input, such as those that differ in case only, count as one.
     """
-    read, repeats = corpus.known_among(len(numbers), limit), corpus.repeats[: len(numbers)]
+    read, repeats = corpus.known_in(passages), corpus.repeats[passages.documents]
     _, first = np.unique(numbers, return_index=True)
     if len(first) < len(numbers):
         read = read.take(first)
         repeats = np.bincount(numbers, weights=repeats).astype(np.int64)
     return read, repeats
+
+
+def _warn_of_limit(
+    teacher: CachedTeacher, corpus: Corpus, passages: Passages, max_teacher_tokens: int | None
+) -> None:
+    """Warn if the teacher did not read all documents."""
+    n_documents, n_passages = len(corpus.documents), len(passages.documents)
+    n_read, parts, n_left = n_passages, "", n_documents - n_passages
+    if len(np.unique(passages.documents)) < n_passages or passages.starts.any():
+        n_tokens = int((passages.stops - passages.starts).sum())
+        n_left = n_passages * (int(corpus.lengths.sum()) - n_tokens) // n_tokens
+        n_read, parts = len(np.unique(passages.documents)), "passages of "
+    if n_left:
+        warn(
+            f"The teacher read {parts}{n_read} of {n_documents} distinct documents, limited by "
+            f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_left)}."
+        )
 
 
 def _weighted(

@@ -1,0 +1,99 @@
+"""Which parts of the documents the teacher reads."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_static._serve.tokens import Tokens
+
+# Maximum number of tokens of a passage; chosen empirically (benchmarks/README.md).
+MAX_PASSAGE = 96
+
+
+class Passages(NamedTuple):
+    """Parts of documents, each given by its tokens.
+
+    Attributes
+    ----------
+    documents : ndarray of int64, shape (n_passages,)
+        The number of each passage's document.
+    starts : ndarray of int64, shape (n_passages,)
+        The document's token with which it begins.
+    stops : ndarray of int64, shape (n_passages,)
+        The token before which it ends.
+    """
+
+    documents: NDArray[np.integer[Any]]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    def between(self, start: int, stop: int) -> "Passages":
+        """Return a view of adjacent passages."""
+        some = slice(start, stop)
+        return Passages(self.documents[some], self.starts[some], self.stops[some])
+
+    def of(self, tokens: Tokens) -> Tokens:
+        """Return the tokens of the passages, given those of all documents."""
+        starts = tokens.offsets[self.documents] + self.starts
+        lengths = self.stops - self.starts
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(tokens.rows[places], offsets)
+
+
+def beginnings(lengths: NDArray[np.int64], limit: int | None) -> Passages:
+    """Take of each document what the teacher can read at once.
+
+    Parameters
+    ----------
+    lengths : ndarray of int64, shape (n_documents,)
+        The documents' numbers of tokens.
+    limit : int or None
+        The maximum number of tokens; None takes whole documents.
+
+    Returns
+    -------
+    passages : Passages
+        The beginning of each document.
+    """
+    stops = lengths if limit is None else np.minimum(lengths, limit)
+    return Passages(np.arange(len(lengths)), np.zeros_like(lengths), stops)
+
+
+def spread(
+    lengths: NDArray[np.int64], order: NDArray[np.int64], limit: int | None, max_tokens: int
+) -> Passages:
+    """Take short passages from as many documents as possible.
+
+    A document is divided into passages of about the same length, at most 96 tokens. First comes
+    one passage of each document, then another one of each that has one left, and so on.
+
+    Parameters
+    ----------
+    lengths : ndarray of int64, shape (n_documents,)
+        The documents' numbers of tokens.
+    order : ndarray of int64, shape (n_documents,)
+        A number of each document that tells which of its passages is the first.
+    limit : int or None
+        The maximum number of tokens of a passage, if less than 96.
+    max_tokens : int
+        The number of tokens after which no more passages are taken.
+
+    Returns
+    -------
+    passages : Passages
+        The passages in this order.
+    """
+    size = MAX_PASSAGE if limit is None else max(min(MAX_PASSAGE, limit), 1)
+    n_parts = -(-lengths // size)
+    rounds, n_taken = [Passages(*np.zeros((3, 0), dtype=np.int64))], 0
+    for n in range(int(n_parts.max(initial=0))):
+        documents = np.flatnonzero(n_parts > n)
+        parts = (order[documents] + n) % n_parts[documents]
+        bounds = [lengths[documents] * part // n_parts[documents] for part in (parts, parts + 1)]
+        rounds.append(Passages(documents, *bounds))
+        n_taken += int((bounds[1] - bounds[0]).sum())
+        if n_taken > max_tokens:
+            break
+    return Passages(*map(np.concatenate, zip(*rounds, strict=True)))
