@@ -94,7 +94,7 @@ def test_a_document_has_the_same_passages_in_all_sets(texts, bert_folder):
     found = []
     for some in (documents, documents[::-3]):
         corpus = corpus_of(some, engine(vocabulary))
-        _, _, passages = inputs.of_documents(corpus, 1000)
+        _, _, passages = inputs.of_documents(corpus, 5000)
         firsts = reversed(list(zip(*passages, strict=True)))
         found.append({corpus.documents[i]: (start, stop) for i, start, stop in firsts})
     both = found[0].keys() & found[1].keys()
