@@ -120,11 +120,10 @@ def multilingual_methods(memory: joblib.Memory, model: str) -> dict[str, Feature
         return teacher.encode(documents, prompt=PROMPT, normalize_embeddings=True)
 
     def static(**settings: object) -> StaticEmbeddingVectorizer:
-        return StaticEmbeddingVectorizer(
-            model, memory=memory, min_df=1, max_teacher_tokens=None, **settings
-        )
+        return StaticEmbeddingVectorizer(model, memory=memory, min_df=1, **settings)
 
     corpus = {"distill_on": "corpus", "ngram_range": (1, 2), "prompt": PROMPT}
+    corpus["max_teacher_tokens"] = None
     characters = {"analyzer": "char_wb", "ngram_range": (2, 5)}
     return {
         "teacher": apply(encode),

@@ -171,7 +171,7 @@ class TestFit:
 
     def test_a_prompt_as_long_as_what_the_teacher_reads(self, bert_folder, texts):
         vectorizer = tiny_vectorizer(bert_folder, distill_on="corpus", prompt="the list " * 40)
-        with pytest.raises(ValueError, match=r"among its first 0 tokens, .* a shorter prompt"):
+        with pytest.raises(ValueError, match=r"maximum length, 0 tokens, .* a shorter prompt"):
             vectorizer.fit(texts)
 
 

@@ -18,6 +18,7 @@ from teachers import (
     FAMILIES,
     awkward_texts,
     change,
+    corpus_of,
     embeddings,
     engine,
     reference_features,
@@ -420,22 +421,56 @@ class TestMinDf:
 class TestBudget:
     def test_the_warning_counts(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=2000, memory=None)
-        said = r"\d\d of \d+ distinct documents, .*=2000; the others would take about \d+ s"
-        with pytest.warns(UserWarning, match=f"The teacher read passages of {said}") as caught:
+        said = (
+            r"The teacher read \d\d of \d+ distinct documents, .*=2000; "
+            r"the others would take about \d+ s"
+        )
+        with pytest.warns(UserWarning, match=said) as caught:
             vectorizer.fit(texts)
         assert caught[0].filename == __file__
         with pytest.warns(UserWarning, match="The teacher read") as caught:
             vectorizer.fit_transform(texts)
         assert caught[0].filename == __file__
-        short = [text for text in texts if len(text) < 96]
-        with pytest.warns(UserWarning, match=r"The teacher read \d of \d+ distinct .*=200; the"):
-            vectorizer.set_params(max_teacher_tokens=200).fit(short)
 
-    def test_long_documents_are_read_in_passages(self, vectorizer, texts):
+    @pytest.fixture
+    def long_folder(self, tmp_path):
+        """A teacher that reads more tokens than a passage has."""
+        folder = save_sentence_transformer("bert", tmp_path, max_position_embeddings=256)
+        write_json(folder / "sentence_bert_config.json", {"max_seq_length": 256})
+        return folder
+
+    def test_long_documents_are_read_in_passages(self, long_folder, texts):
         long = [" ".join(texts[i : i + 20]) for i in range(len(texts) - 20)]
-        with pytest.warns(UserWarning, match=r"read passages of \d+ of \d+ distinct documents"):
-            vectors = vectorizer.set_params(max_teacher_tokens=3000).fit(long).vectors_
+        vectorizer = StaticEmbeddingVectorizer(
+            long_folder, n_components=8, distill_on="corpus", max_teacher_tokens=3000, memory=None
+        )
+        said = (
+            r"The teacher read passages of \d+ of \d+ distinct documents, \d+% of their tokens, "
+            r"limited by max_teacher_tokens=3000; the others would take about \d+ s"
+        )
+        with pytest.warns(UserWarning, match=said):
+            vectors = vectorizer.fit(long).vectors_
         assert np.isfinite(vectors).all()
+
+    @pytest.mark.parametrize("n_more", [0, 1, 30])
+    def test_it_is_said_whenever_something_is_not_read(self, n_more, long_folder):
+        """Also when each document has a passage, and the first passage is a beginning."""
+        long = " ".join(["the value of a list is set"] * 40)
+        documents = [f"{long} {i}" for i in range(n_more)] + [long, "the value"]
+        teacher = CachedTeacher(
+            Source(str(long_folder), None, False, True),
+            "auto",
+            memory=None,
+            device="cpu",
+            batch_size=8,
+            progress=False,
+        )
+        vectorizer = StaticEmbeddingVectorizer(long_folder, distill_on="corpus", n_components=4)
+        corpus = corpus_of(documents, teacher.tokenizer)
+        total = len(teacher.document_inputs(corpus, None)[0].ids)
+        vectorizer.set_params(max_teacher_tokens=total).fit(documents)
+        with pytest.warns(UserWarning, match="The teacher read"):
+            vectorizer.set_params(max_teacher_tokens=total - 1).fit(documents)
 
     def test_duplicates_cost_nothing(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=20_000).fit([*texts, *["the value is set"] * 9000])
@@ -468,7 +503,7 @@ class TestBudget:
 
     def test_fewer_documents_than_components_within_the_budget(self, vectorizer, texts):
         vectorizer.set_params(max_teacher_tokens=100)
-        with pytest.warns(UserWarning, match=r"The teacher read passages of \d of"):
+        with pytest.warns(UserWarning, match=r"The teacher read \d of"):
             assert vectorizer.fit_transform(texts).shape[1] == 20
 
 
@@ -569,7 +604,8 @@ class TestDegenerateInput:
 
     def test_no_in_vocabulary_token_as_far_as_the_teacher_reads(self, vectorizer):
         with pytest.raises(
-            ValueError, match="No document in X has an in-vocabulary token among its first 62"
+            ValueError,
+            match=r"No document in X has an in-vocabulary token in the part .*, 62 tokens",
         ):
             vectorizer.fit(["\u2603 " * 100 + "list"])
 

@@ -199,7 +199,7 @@ class TestHubOutOfReach:
     # How long a fit waits for the Hub in these tests, in place of 3 seconds.
     LIMIT = """
 from sklearn_static._formats import hub
-hub._SECONDS_TO_ANSWER = 0.5
+hub._SECONDS_TO_ANSWER = 1.0
 """
 
     @pytest.mark.parametrize("hub_of", [hub.closed, hub.silent, hub.trickling])

@@ -356,20 +356,26 @@ def random_order(documents: Sequence[str], seed: int) -> NDArray[np.int64]:
 
 
 def most_frequent_bigrams(
-    tokens: Tokens, repeats: NDArray[np.int64], n_tokens: int, max_bigrams: int | None
+    tokens: Tokens,
+    repeats: NDArray[np.int64],
+    n_tokens: int,
+    max_bigrams: int | None,
+    documents: NDArray[np.integer[Any]] | None = None,
 ) -> Bigrams | None:
     """Choose the bigrams with the highest document frequency, which must be at least 2.
 
     Parameters
     ----------
     tokens : Tokens
-        The documents' tokens, all of which have a row.
-    repeats : ndarray of int64, shape (n_documents,)
-        How often each document was given.
+        The tokens of documents or passages, all of which have a row.
+    repeats : ndarray of int64, shape (n_passages,)
+        How often each was given.
     n_tokens : int
         The number of rows for tokens.
     max_bigrams : int or None
         The maximum number of bigrams; None keeps all.
+    documents : ndarray of int, shape (n_passages,), or None, default=None
+        The number of each passage's document; None means whole documents.
 
     Returns
     -------
@@ -379,17 +385,22 @@ def most_frequent_bigrams(
     """
     if max_bigrams == 0:
         return None
-    n_documents = tokens.n_documents
-    documents = np.repeat(np.arange(n_documents), tokens.lengths)
-    within = documents[1:] == documents[:-1]
+    if documents is None:
+        documents = np.arange(tokens.n_documents)
+    n_documents = int(documents.max(initial=-1)) + 1
+    repeats_of = np.zeros(n_documents, dtype=np.int64)
+    repeats_of[documents] = repeats
+    passage = np.repeat(np.arange(tokens.n_documents), tokens.lengths)
+    within = passage[1:] == passage[:-1]
     # The bigram and the document as one integer, as sorting pairs takes several times as long.
-    found = bigram_keys(tokens.rows, n_tokens)[within] * n_documents + documents[1:][within]
+    found = bigram_keys(tokens.rows, n_tokens)[within] * n_documents
+    found += documents[passage[1:][within]]
     found.sort()
     # A document frequency ignores repetitions within a document.
     found = found[np.diff(found, prepend=-1) != 0]
-    keys, documents = np.divmod(found, max(n_documents, 1))
+    keys, of_key = np.divmod(found, max(n_documents, 1))
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
-    frequencies = np.add.reduceat(repeats[documents], starts) if len(starts) else starts
+    frequencies = np.add.reduceat(repeats_of[of_key], starts) if len(starts) else starts
     distinct, frequencies = keys[starts][frequencies >= 2], frequencies[frequencies >= 2]
     chosen = distinct[np.argsort(-frequencies, kind="stable")[:max_bigrams]]
     return Bigrams(np.stack(np.divmod(chosen, n_tokens), axis=1).astype(np.int32), n_tokens)

@@ -132,15 +132,23 @@ class Inputs:
                 "(truncation_side='left'), which distill_on='corpus' does not support; use "
                 "distill_on='vocabulary' or another teacher."
             )
-        lengths, limit = corpus.lengths, self.max_document_tokens
-        passages = beginnings(lengths, limit)
+        limit = self.max_document_tokens
         documents = (self._ids(corpus, batch) for batch in batches(corpus.documents))
         inputs, numbers = self._joined(documents, max_tokens)
-        is_complete = len(numbers) == len(lengths)
-        if max_tokens is not None and not is_complete and lengths.max() > MAX_PASSAGE:
-            passages = spread(lengths, corpus.content_hashes(), limit, int(max_tokens))
-            inputs, numbers = self._joined(self._parts(corpus, passages), max_tokens)
-        return inputs, numbers, passages.between(0, len(numbers))
+        whole = beginnings(corpus.tokens.lengths, limit)
+        if len(numbers) == len(corpus.documents) or whole.stops.max() <= MAX_PASSAGE:
+            whole = beginnings(corpus.lengths, limit)
+            return inputs, numbers, whole.between(0, len(numbers))
+        rounds: list[Passages] = []
+
+        def parts() -> Iterator[Sequence[NDArray[np.int32]]]:
+            others: dict[int, NDArray[np.int32]] = {}
+            for passages in spread(corpus.lengths, corpus.content_hashes(), limit):
+                rounds.append(passages)
+                yield from self._parts(corpus, passages, others)
+
+        inputs, numbers = self._joined(parts(), max_tokens)
+        return inputs, numbers, Passages.concatenated(rounds).between(0, len(numbers))
 
     def _joined(
         self, documents: Iterable[Sequence[NDArray[np.int32]]], max_tokens: int | None
@@ -164,19 +172,26 @@ class Inputs:
         inputs = Joined(np.frombuffer(joined, dtype=np.int32), np.array(ends, dtype=np.int64))
         return inputs, np.array(numbers, dtype=np.int64)
 
-    def _parts(self, corpus: Corpus, passages: Passages) -> Iterator[Sequence[NDArray[np.int32]]]:
-        """Yield the ids of the prompt and each passage, in batches."""
+    def _parts(
+        self, corpus: Corpus, passages: Passages, others: dict[int, NDArray[np.int32]]
+    ) -> Iterator[Sequence[NDArray[np.int32]]]:
+        """Yield the ids of the prompt and each passage, in batches.
+
+        The id of a token without a row is not kept: where a passage has one, the ids of its
+        document are found by the original tokenizer, once, and added to `others`.
+        """
         for batch in gen_batches(len(passages.documents), _PASSAGES_AT_ONCE):
             some = passages.between(batch.start, batch.stop)
             tokens = some.of(corpus.tokens)
-            ids = self._vocabulary.token_ids[tokens.rows]
-            parts = np.split(ids, tokens.offsets[1:-1])
-            # The id of a token without a row is not kept.
-            others = [i for i in range(len(parts)) if (tokens.of(i) < 0).any()]
-            texts = [corpus.documents[some.documents[i]] for i in others]
-            ids, offsets = self._vocabulary.encode(texts)
-            for i, offset in zip(others, offsets[:-1], strict=True):
-                parts[i] = ids[offset + some.starts[i] : offset + some.stops[i]]
+            parts = np.split(self._vocabulary.token_ids[tokens.rows], tokens.offsets[1:-1])
+            unknown = [i for i in range(len(parts)) if (tokens.of(i) < 0).any()]
+            new = [i for i in some.documents[unknown].tolist() if i not in others]
+            texts = [corpus.documents[i] for i in new]
+            for part in batches(texts):
+                ids, offsets = self._vocabulary.encode(texts[part])
+                others |= zip(new[part], np.split(ids, offsets[1:-1]), strict=True)
+            for i in unknown:
+                parts[i] = others[int(some.documents[i])][some.starts[i] : some.stops[i]]
             yield [np.concatenate([self._prompt_ids, part]) for part in parts]
 
     def _ids(self, corpus: Corpus, batch: slice) -> list[NDArray[np.int32]]:

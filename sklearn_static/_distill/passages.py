@@ -1,5 +1,6 @@
 """Which parts of the documents the teacher reads."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,11 @@ class Passages(NamedTuple):
     documents: NDArray[np.integer[Any]]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Passages"]) -> "Passages":
+        """Join some."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     def between(self, start: int, stop: int) -> "Passages":
         """Return a view of adjacent passages."""
@@ -62,12 +68,12 @@ def beginnings(lengths: NDArray[np.int64], limit: int | None) -> Passages:
 
 
 def spread(
-    lengths: NDArray[np.int64], order: NDArray[np.int64], limit: int | None, max_tokens: int
-) -> Passages:
-    """Take short passages from as many documents as possible.
+    lengths: NDArray[np.int64], order: NDArray[np.int64], limit: int | None
+) -> Iterator[Passages]:
+    """Divide documents into short passages, and take one of each document after the other.
 
-    A document is divided into passages of about the same length, at most 96 tokens. First comes
-    one passage of each document, then another one of each that has one left, and so on.
+    The passages of a document are of about the same length, at most 96 tokens. First comes one of
+    each document, then another one of each that has one left, and so on.
 
     Parameters
     ----------
@@ -77,23 +83,18 @@ def spread(
         A number of each document that tells which of its passages is the first.
     limit : int or None
         The maximum number of tokens of a passage, if less than 96.
-    max_tokens : int
-        The number of tokens after which no more passages are taken.
 
-    Returns
-    -------
+    Yields
+    ------
     passages : Passages
-        The passages in this order.
+        One passage of each document that has one left.
     """
     size = MAX_PASSAGE if limit is None else max(min(MAX_PASSAGE, limit), 1)
     n_parts = -(-lengths // size)
-    rounds, n_taken = [Passages(*np.zeros((3, 0), dtype=np.int64))], 0
     for n in range(int(n_parts.max(initial=0))):
         documents = np.flatnonzero(n_parts > n)
         parts = (order[documents] + n) % n_parts[documents]
-        bounds = [lengths[documents] * part // n_parts[documents] for part in (parts, parts + 1)]
-        rounds.append(Passages(documents, *bounds))
-        n_taken += int((bounds[1] - bounds[0]).sum())
-        if n_taken > max_tokens:
-            break
-    return Passages(*map(np.concatenate, zip(*rounds, strict=True)))
+        starts, stops = (
+            lengths[documents] * part // n_parts[documents] for part in (parts, parts + 1)
+        )
+        yield Passages(documents, starts, stops)

@@ -19,7 +19,7 @@ from sklearn_static._distill.components import (
     zipf_probabilities,
 )
 from sklearn_static._distill.corpus import Corpus, most_frequent_bigrams
-from sklearn_static._distill.passages import Passages
+from sklearn_static._distill.passages import Passages, beginnings
 from sklearn_static._distill.ridge import RowFit
 from sklearn_static._distill.targets import column_scales, smooth
 from sklearn_static._distill.token_vectors import TokenVectors
@@ -157,18 +157,18 @@ def corpus_vectors(
     check_sif_coefficient(sif_coefficient, probabilities, None)
     inputs, numbers, passages = teacher.document_inputs(corpus, max_teacher_tokens)
     # Only the part of a document that the teacher reads can explain its output.
-    read, repeats = _read_once(corpus, numbers, passages)
+    read, documents, repeats = _read_once(corpus, numbers, passages)
     if not len(read.rows):
-        limit = teacher.max_document_tokens
         raise ValueError(
-            f"No document in X has an in-vocabulary token among its first {limit} tokens, which "
-            "are all that the teacher reads; use distill_on='vocabulary', a shorter prompt, or a "
-            "teacher with a larger maximum length."
+            "No document in X has an in-vocabulary token in the part that the teacher reads, which "
+            f"is limited by its maximum length, {teacher.max_document_tokens} tokens, and by "
+            f"max_teacher_tokens={max_teacher_tokens}; use distill_on='vocabulary', a shorter "
+            "prompt, a larger limit, or a teacher with a larger maximum length."
         )
     _check_n_components(teacher, kept, n_components)
     embeddings, states = teacher.embeddings(inputs)
     _warn_of_limit(teacher, corpus, passages, max_teacher_tokens)
-    bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams)
+    bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams, documents)
     counts = corpus.counts_of(read, bigrams)
     axes, shares = leading_axes(embeddings, repeats, n_components)
     n_fitted = np.count_nonzero(shares)
@@ -207,17 +207,18 @@ def _check_n_components(
 
 def _read_once(
     corpus: Corpus, numbers: NDArray[np.int64], passages: Passages
-) -> tuple[Tokens, NDArray[np.int64]]:
-    """Return the known tokens of each input, and how often it was given.
+) -> tuple[Tokens, NDArray[np.integer[Any]], NDArray[np.int64]]:
+    """Return the known tokens of each input, its document, and how often it was given.
 
     Documents with the same input, such as those that differ in case only, count as one.
     """
-    read, repeats = corpus.known_in(passages), corpus.repeats[passages.documents]
+    read, documents = corpus.known_in(passages), passages.documents
+    repeats = corpus.repeats[documents]
     _, first = np.unique(numbers, return_index=True)
     if len(first) < len(numbers):
-        read = read.take(first)
+        read, documents = read.take(first), documents[first]
         repeats = np.bincount(numbers, weights=repeats).astype(np.int64)
-    return read, repeats
+    return read, documents, repeats
 
 
 def _warn_of_limit(
@@ -225,16 +226,22 @@ def _warn_of_limit(
 ) -> None:
     """Warn if the teacher did not read all documents."""
     n_documents, n_passages = len(corpus.documents), len(passages.documents)
-    n_read, parts, n_left = n_passages, "", n_documents - n_passages
-    if len(np.unique(passages.documents)) < n_passages or passages.starts.any():
-        n_tokens = int((passages.stops - passages.starts).sum())
-        n_left = n_passages * (int(corpus.lengths.sum()) - n_tokens) // n_tokens
-        n_read, parts = len(np.unique(passages.documents)), "passages of "
-    if n_left:
-        warn(
-            f"The teacher read {parts}{n_read} of {n_documents} distinct documents, limited by "
-            f"max_teacher_tokens={max_teacher_tokens}{teacher.duration(n_left)}."
-        )
+    whole = beginnings(corpus.lengths, teacher.max_document_tokens)
+    limited = f"limited by max_teacher_tokens={max_teacher_tokens}"
+    if n_passages <= n_documents and np.array_equal(passages, whole.between(0, n_passages)):
+        if n_passages < n_documents:
+            warn(
+                f"The teacher read {n_passages} of {n_documents} distinct documents, {limited}"
+                f"{teacher.duration(n_documents - n_passages)}."
+            )
+        return
+    n_read, n_tokens = np.sum(passages.stops - passages.starts), np.sum(whole.stops)
+    n_left = max(int(np.ceil(n_passages * (n_tokens / n_read - 1))), 1)
+    warn(
+        f"The teacher read passages of {len(np.unique(passages.documents))} of {n_documents} "
+        f"distinct documents, {min(n_read / n_tokens, 1):.0%} of their tokens, {limited}"
+        f"{teacher.duration(n_left)}."
+    )
 
 
 def _weighted(
