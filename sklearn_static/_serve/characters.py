@@ -31,6 +31,8 @@ _ASKED = np.array(
 _PLACES = np.searchsorted(_ASKED, np.arange(N_CODE_POINTS), side="right") - 1
 # Characters are asked in blocks, of which most are not changed.
 _BLOCK = 512
+# Results with more characters are remembered for one tokenizer only.
+_MANY = 50_000
 # No character is normalized to something with one of these.
 _SEPARATORS = "\u2020\u2e38\u10fb"
 
@@ -276,17 +278,23 @@ def changes(normalizer: Any) -> Mapping[int, str]:
     ValueError
         If that cannot be found out.
     """
-    return _changes(json.dumps(normalizer))
+    key = json.dumps(normalizer)
+    if key not in _known_changes:
+        _known_changes[key] = _changes(normalizer)
+    return _known_changes[key]
 
 
-def forget() -> None:
-    """Free what `changes` remembers, tens of megabytes."""
-    _changes.cache_clear()
+_known_changes: dict[str, Mapping[int, str]] = {}
 
 
-@cache
-def _changes(normalizer: str) -> Mapping[int, str]:
-    normalize = component(json.loads(normalizer)).normalizer.normalize_str
+def forget_large_changes() -> None:
+    """Free the results of `changes` that take megabytes: those with all ideographs."""
+    for key in [key for key, changed in _known_changes.items() if len(changed) > _MANY]:
+        del _known_changes[key]
+
+
+def _changes(normalizer: Any) -> Mapping[int, str]:
+    normalize = component(normalizer).normalizer.normalize_str
     changed: dict[int, str] = {}
     text = characters()
     for start in range(0, len(text), _BLOCK):

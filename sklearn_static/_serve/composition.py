@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_static._serve import IS_COMPILED
-from sklearn_static._serve.characters import component, forget
+from sklearn_static._serve.characters import component, forget_large_changes
 from sklearn_static._serve.original import Original
 from sklearn_static._serve.patterns import UnsupportedError
 
@@ -32,7 +32,7 @@ Composition = dict[str, Any]
 
 # The last results and the hashes of their texts, as all fits of a search are to one tokenizer.
 _recent: list[tuple[bytes, Composition | None]] = []
-_N_RECENT = 2
+_N_RECENT = 4
 
 
 def composition_of(original: Original) -> Composition | None:
@@ -55,7 +55,7 @@ def composition_of(original: Original) -> Composition | None:
             return composition
     composition = compose(original.state)
     original.release()
-    forget()
+    forget_large_changes()
     _recent[:] = [(key, composition), *_recent[: _N_RECENT - 1]]
     return composition
 
