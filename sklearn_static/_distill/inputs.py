@@ -140,15 +140,17 @@ class Inputs:
             whole = beginnings(corpus.lengths, limit)
             return inputs, numbers, whole.between(0, len(numbers))
         rounds: list[Passages] = []
-
-        def parts() -> Iterator[Sequence[NDArray[np.int32]]]:
-            others: dict[int, NDArray[np.int32]] = {}
-            for passages in spread(corpus.lengths, corpus.content_hashes(), limit):
-                rounds.append(passages)
-                yield from self._parts(corpus, passages, others)
-
-        inputs, numbers = self._joined(parts(), max_tokens)
+        inputs, numbers = self._joined(self._spread(corpus, limit, rounds), max_tokens)
         return inputs, numbers, Passages.concatenated(rounds).between(0, len(numbers))
+
+    def _spread(
+        self, corpus: Corpus, limit: int | None, rounds: list[Passages]
+    ) -> Iterator[Sequence[NDArray[np.int32]]]:
+        """Yield the ids of short passages in batches, and add the passages to `rounds`."""
+        others: dict[int, NDArray[np.int32]] = {}
+        for passages in spread(corpus.lengths, corpus.content_hashes(), limit):
+            rounds.append(passages)
+            yield from self._parts(corpus, passages, others)
 
     def _joined(
         self, documents: Iterable[Sequence[NDArray[np.int32]]], max_tokens: int | None
