@@ -60,6 +60,10 @@ class _Values(Protocol):
     def put(self, values: dict[Any, bytes]) -> None: ...
 
 
+def _accept(dimension: int) -> None:
+    """Accept any dimension."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """Inputs of the teacher, each an array of shape (1, length).
@@ -78,6 +82,8 @@ class _Request:
         Where the outputs are stored.
     n_at_once : int
         Number of inputs up to which tasks are run together.
+    check : callable
+        Raises if the dimension is too small; called as soon as that is known.
     with_states : bool
         Whether the outputs are stored with the states of the tokens.
     """
@@ -88,6 +94,7 @@ class _Request:
     place_of: Callable[[Any, NDArray[Any]], Place]
     values: _Values
     n_at_once: int
+    check: Callable[[int], None]
     with_states: bool = False
 
 
@@ -172,13 +179,17 @@ class CachedTeacher:
         """Number of a document's own tokens that the teacher reads; None means all."""
         return self._inputs.max_document_tokens
 
-    def token_outputs(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def token_outputs(
+        self, tokens: NDArray[np.integer[Any]], check: Callable[[int], None] = _accept
+    ) -> NDArray[np.float32]:
         """Run the teacher on tokens, each alone in the tokenizer's template.
 
         Parameters
         ----------
         tokens : ndarray of int, shape (n_tokens,)
             Rows of the teacher's vocabulary, in ascending order.
+        check : callable, optional
+            Called with the dimension as soon as that is known; raises if it is too small.
 
         Returns
         -------
@@ -193,6 +204,7 @@ class CachedTeacher:
             lambda token, _: place_of_token(token),
             self._token_store,
             max(TOKENS_PER_TASK, self._batch_size),
+            check,
         )
         outputs, _ = self._run(request)
         return self._owned(outputs)
@@ -236,13 +248,17 @@ class CachedTeacher:
         """
         return self._inputs.of_documents(corpus, max_tokens)
 
-    def embeddings(self, inputs: Joined) -> tuple[NDArray[np.float32], StateSums | None]:
+    def embeddings(
+        self, inputs: Joined, check: Callable[[int], None] = _accept
+    ) -> tuple[NDArray[np.float32], StateSums | None]:
         """Run the teacher on documents.
 
         Parameters
         ----------
         inputs : Joined
             The inputs, all of them different.
+        check : callable, optional
+            Called with the dimension as soon as that is known; raises if it is too small.
 
         Returns
         -------
@@ -261,6 +277,7 @@ class CachedTeacher:
                 lambda _, ids: place_of_document(ids),
                 self._store,
                 1,
+                check,
                 self._encoder.pooling == _POOLING_WITH_STATES,
             )
         )
@@ -303,6 +320,7 @@ class CachedTeacher:
         result: tuple[NDArray[np.float32], StateSums | None] = self._memory.cache(gather)(
             self._fingerprint, request.arrays
         )
+        request.check(result[0].shape[1])
         return result
 
     def _gather(self, request: _Request) -> tuple[NDArray[np.float32], StateSums | None]:
@@ -443,6 +461,7 @@ class _Outputs:
 
     def __init__(self, request: _Request) -> None:
         self._keys = request.keys
+        self._check = request.check
         self._inputs = request.arrays
         self._lengths = [ids.size for ids in request.arrays]
         self.array: NDArray[np.float32] = np.empty((len(self._keys), 0), dtype=np.float32)
@@ -532,6 +551,7 @@ class _Outputs:
             )
 
     def _allocate(self, dimension: int) -> None:
+        self._check(dimension)
         self.array = np.empty((len(self._keys), dimension), dtype=np.float32)
         if self.states is not None:
             self.states.allocate(dimension)

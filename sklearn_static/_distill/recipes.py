@@ -1,5 +1,6 @@
 """Token vectors of a static embedding model, or from a teacher's outputs."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,6 @@ from sklearn_static._serve.bigrams import Bigrams
 from sklearn_static._serve.table import Quantize, StaticTable
 from sklearn_static._serve.tokens import Tokens
 from sklearn_static._warnings import warn
-
-# Number of tokens that the teacher reads first, to determine its dimension.
-_FIRST_TOKENS = 1024
 
 
 def static_vectors(static: StaticTable, tokens: NDArray[np.integer[Any]]) -> TokenVectors:
@@ -97,8 +95,8 @@ def vocabulary_vectors(
     """
     probabilities = zipf_probabilities(len(teacher.vocabulary))[kept]
     check_sif_coefficient(sif_coefficient, probabilities, quantize)
-    _check_n_components(teacher, kept, n_components)
-    vectors, shares = pca(teacher.token_outputs(kept), n_components)
+    check = partial(check_n_components, n_components)
+    vectors, shares = pca(teacher.token_outputs(kept, check), n_components)
     vectors = _weighted(vectors, probabilities, sif_coefficient)
     return TokenVectors(kept, vectors, explained_variance_ratio=shares)
 
@@ -165,8 +163,7 @@ def corpus_vectors(
             f"max_teacher_tokens={max_teacher_tokens}; use distill_on='vocabulary', a shorter "
             "prompt, a larger limit, or a teacher with a larger maximum length."
         )
-    _check_n_components(teacher, kept, n_components)
-    embeddings, states = teacher.embeddings(inputs)
+    embeddings, states = teacher.embeddings(inputs, partial(check_n_components, n_components))
     _warn_of_limit(teacher, corpus, passages, max_teacher_tokens)
     bigrams = most_frequent_bigrams(read, repeats, n_tokens, max_bigrams, documents)
     counts = corpus.counts_of(read, bigrams)
@@ -196,13 +193,6 @@ def corpus_vectors(
     if n_fitted < len(shares):
         vectors = with_unfitted_columns(vectors, start)
     return TokenVectors(kept, vectors, bigrams, shares)
-
-
-def _check_n_components(
-    teacher: CachedTeacher, kept: NDArray[np.integer[Any]], n_components: float | None
-) -> None:
-    """Run the teacher on the first tokens only; raise if `n_components` is too large."""
-    check_n_components(n_components, teacher.token_outputs(kept[:_FIRST_TOKENS]).shape[1])
 
 
 def _read_once(
