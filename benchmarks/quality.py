@@ -119,20 +119,19 @@ def multilingual_methods(memory: joblib.Memory, model: str) -> dict[str, Feature
     def encode(documents: list[str]) -> np.ndarray:
         return teacher.encode(documents, prompt=PROMPT, normalize_embeddings=True)
 
-    def static(**settings: object) -> StaticEmbeddingVectorizer:
-        return StaticEmbeddingVectorizer(model, memory=memory, min_df=1, **settings)
-
-    corpus = {"distill_on": "corpus", "ngram_range": (1, 2), "prompt": PROMPT}
-    corpus["max_teacher_tokens"] = None
+    vocabulary = {"model": model, "min_df": 1}
+    corpus = vocabulary | {"distill_on": "corpus", "ngram_range": (1, 2), "prompt": PROMPT}
     characters = {"analyzer": "char_wb", "ngram_range": (2, 5)}
     return {
         "teacher": apply(encode),
         "TF-IDF (1, 2)": fit(tfidf()),
         "TF-IDF of characters": fit(tfidf(**characters)),
-        "vocabulary": fit(static()),
-        "corpus (1, 2)": fit(static(**corpus)),
+        "vocabulary": fit(static(memory, **vocabulary)),
+        "corpus (1, 2)": fit(static(memory, **corpus)),
         "corpus (1, 2) and TF-IDF of characters": fit(
-            FeatureUnion([("static", static(**corpus)), ("characters", tfidf(**characters))])
+            FeatureUnion(
+                [("static", static(memory, **corpus)), ("characters", tfidf(**characters))]
+            )
         ),
     }
 
@@ -151,7 +150,8 @@ def tfidf(**settings: object) -> TfidfVectorizer:
 
 def static(memory: joblib.Memory, **settings: object) -> StaticEmbeddingVectorizer:
     """Make our vectorizer; as in the column "teacher", the teacher reads all documents."""
-    return StaticEmbeddingVectorizer(MODEL, memory=memory, max_teacher_tokens=None, **settings)
+    settings = {"model": MODEL, "max_teacher_tokens": None} | settings
+    return StaticEmbeddingVectorizer(memory=memory, **settings)
 
 
 def measure_similarity(tables: Results, memory: joblib.Memory, data: Path) -> None:

@@ -31,6 +31,7 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.corpus import Corpus, checked, tokenize
+from sklearn_static._distill.teacher_files import Pooling
 from sklearn_static._distill.usable_tokens import usable_tokens
 from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
@@ -486,12 +487,19 @@ def make_adapter(folder: Path, path: str = "", *, is_whole: bool = False) -> Pat
     return folder
 
 
+def tiny_teacher(
+    folder: Path, pooling: Pooling = "auto", prompt: str | None = None
+) -> CachedTeacher:
+    """The teacher in a folder, without a cache on disk."""
+    source = Source(str(folder), None, False, True)
+    return CachedTeacher(
+        source, pooling, memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
+    )
+
+
 def embeddings(folder: Path, documents: list[str], prompt: str | None = None) -> np.ndarray:
     """What the teacher gives for documents."""
-    source = Source(str(folder), None, False, True)
-    teacher = CachedTeacher(
-        source, "auto", memory=None, device="cpu", batch_size=8, progress=False, prompt=prompt
-    )
+    teacher = tiny_teacher(folder, prompt=prompt)
     inputs, numbers, _ = teacher.document_inputs(corpus_of(documents, teacher.tokenizer), None)
     return teacher.embeddings(inputs)[0][numbers]
 

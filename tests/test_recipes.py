@@ -23,17 +23,16 @@ from teachers import (
     engine,
     reference_features,
     save_sentence_transformer,
+    tiny_teacher,
     usable,
     write_json,
 )
 from tokenizers.normalizers import Replace
 
 from sklearn_static import StaticEmbeddingVectorizer, StaticTable
-from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.corpus import checked, tokenize
 from sklearn_static._distill.recipes import static_vectors
 from sklearn_static._distill.targets import column_scales, smooth
-from sklearn_static._formats.hub import Source
 from sklearn_static._serve import FastTokenizer
 
 
@@ -310,14 +309,7 @@ class TestMinDf:
         )
         fitted = vectorizer.set_params(min_df=min_df).fit(texts)
         ids = fitted.table_.vocabulary.token_ids
-        teacher = CachedTeacher(
-            Source(str(bert_folder), None, False, True),
-            "auto",
-            memory=None,
-            device="cpu",
-            batch_size=8,
-            progress=False,
-        )
+        teacher = tiny_teacher(bert_folder)
         tokens = teacher.vocabulary.rows(ids)
         assert 50 < len(tokens) < len(teacher.vocabulary)
         kept = teacher.token_outputs(tokens)
@@ -457,14 +449,7 @@ class TestBudget:
         """Also when each document has a passage, and the first passage is a beginning."""
         long = " ".join(["the value of a list is set"] * 40)
         documents = [f"{long} {i}" for i in range(n_more)] + [long, "the value"]
-        teacher = CachedTeacher(
-            Source(str(long_folder), None, False, True),
-            "auto",
-            memory=None,
-            device="cpu",
-            batch_size=8,
-            progress=False,
-        )
+        teacher = tiny_teacher(long_folder)
         vectorizer = StaticEmbeddingVectorizer(long_folder, distill_on="corpus", n_components=4)
         corpus = corpus_of(documents, teacher.tokenizer)
         total = len(teacher.document_inputs(corpus, None)[0].ids)

@@ -96,7 +96,7 @@ def test_few_documents_are_solved_exactly_whatever_the_penalty(penalty, counts, 
 def test_solution_is_accurate_whatever_the_penalty(
     penalty, exact_rows, counts, targets, monkeypatch
 ):
-    """Scaled as in `fit_vectors`; no warning, which would be an error here."""
+    """Scaled as in `RowFit`; no warning, which would be an error here."""
     monkeypatch.setattr(ridge, "_EXACT_ROWS", exact_rows)
     monkeypatch.setattr(ridge, "_FEW_DOCUMENTS", 0)
     scaled = (counts * 20**-0.5).astype(np.float32)

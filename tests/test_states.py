@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from teachers import save_sentence_transformer
+from teachers import save_sentence_transformer, tiny_teacher
 from transformers import AutoModel
 
 from sklearn_static import StaticEmbeddingVectorizer
 from sklearn_static._distill import cached_teacher
-from sklearn_static._distill.cached_teacher import CachedTeacher
 from sklearn_static._distill.inputs import Joined
 from sklearn_static._distill.states import StateSums, dimension_of, pack, packed_size, unpack
-from sklearn_static._formats.hub import Source
 
 INPUTS = [[4, 20, 30, 5], [4, 30, 5], [4, 20, 20, 40, 30, 5], [4, 21, 22, 5]]
 
@@ -22,13 +20,8 @@ def folder(tmp_path_factory):
     return save_sentence_transformer("bert", tmp_path_factory.mktemp("states"))
 
 
-def teacher_of(folder, pooling="auto") -> CachedTeacher:
-    source = Source(str(folder), None, False, True)
-    return CachedTeacher(source, pooling, memory=None, device="cpu", batch_size=2, progress=False)
-
-
 def sums_of(folder, inputs) -> StateSums:
-    _, states = teacher_of(folder).embeddings(Joined.of(map(np.array, inputs)))
+    _, states = tiny_teacher(folder).embeddings(Joined.of(map(np.array, inputs)))
     assert states is not None
     return states
 
@@ -59,7 +52,7 @@ def test_the_order_of_the_documents_makes_no_difference(folder):
 
 @pytest.mark.parametrize("pooling", ["cls", "last"])
 def test_embeddings_that_are_not_the_mean_of_states_have_none(folder, pooling):
-    _, states = teacher_of(folder, pooling).embeddings(Joined.of([np.array(INPUTS[0])]))
+    _, states = tiny_teacher(folder, pooling).embeddings(Joined.of([np.array(INPUTS[0])]))
     assert states is None
 
 

@@ -41,11 +41,8 @@ class Passages(NamedTuple):
 
     def of(self, tokens: Tokens) -> Tokens:
         """Return the tokens of the passages, given those of all documents."""
-        starts = tokens.offsets[self.documents] + self.starts
-        lengths = self.stops - self.starts
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Tokens(tokens.rows[places], offsets)
+        offsets = tokens.offsets[self.documents]
+        return tokens.slices(offsets + self.starts, offsets + self.stops)
 
 
 def beginnings(lengths: NDArray[np.int64], limit: int | None) -> Passages:

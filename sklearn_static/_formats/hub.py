@@ -1,7 +1,6 @@
 """The files of a model in a local folder or on the Hub, which are downloaded when needed."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -390,11 +389,11 @@ _answers: dict[tuple[str, str | None], tuple[float, _Answer]] = {}
 
 def _last_answer(model: str, revision: str | None) -> _Answer:
     """Return the Hub's last answer for a model, or ask again if it is no longer valid."""
-    received, answer = _answers.get((model, revision), (-math.inf, None))
-    if answer is None or time.monotonic() - received > _SECONDS_VALID:
+    key = model, revision
+    if key not in _answers or time.monotonic() - _answers[key][0] > _SECONDS_VALID:
         answer = _ask_hub(model, revision)
-        _answers[model, revision] = time.monotonic(), answer
-    return answer
+        _answers[key] = time.monotonic(), answer
+    return _answers[key][1]
 
 
 def _ask_hub(model: str, revision: str | None) -> _Answer:

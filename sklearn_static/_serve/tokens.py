@@ -47,8 +47,7 @@ class Tokens(NamedTuple):
 
     def first(self, n_documents: int) -> "Tokens":
         """Return a view of the first documents."""
-        offsets = self.offsets[: n_documents + 1]
-        return Tokens(self.rows[: offsets[-1]], offsets)
+        return self.between(0, n_documents)
 
     def between(self, start: int, stop: int) -> "Tokens":
         """Return a view of adjacent documents."""
@@ -57,13 +56,17 @@ class Tokens(NamedTuple):
 
     def take(self, documents: NDArray[np.integer[Any]]) -> "Tokens":
         """Select documents, in the given order."""
-        lengths = self.lengths[documents]
+        return self.slices(self.offsets[documents], self.offsets[documents + 1])
+
+    def slices(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> "Tokens":
+        """Make documents of parts of `rows`, given where each begins and ends."""
+        lengths = stops - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.empty(offsets[-1], dtype=np.int32)
         # In blocks, as the places take more memory than the rows.
-        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+        for start in range(0, len(starts), _DOCUMENTS_AT_ONCE):
             some = slice(start, start + _DOCUMENTS_AT_ONCE)
-            moved = np.repeat(self.offsets[documents[some]] - offsets[:-1][some], lengths[some])
+            moved = np.repeat(starts[some] - offsets[:-1][some], lengths[some])
             first = offsets[start]
             places = moved + np.arange(first, first + len(moved))
             rows[first : first + len(moved)] = self.rows[places]
